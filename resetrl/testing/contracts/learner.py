@@ -1,0 +1,170 @@
+"""The contract of learners, on a randomly initialised Llama."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from resetrl.batch import take_rows
+from resetrl.builtin.losses import SuffixMean
+from resetrl.errors import TrainingError
+from resetrl.interfaces import LearnerSpec
+from resetrl.testing.contracts._require import require
+from resetrl.testing.llama import VOCABULARY, random_llama
+from resetrl.types import TokenBatch
+
+_LOSS = SuffixMean()
+
+
+def sample_batch(rng_seed: int = 0) -> TokenBatch:
+    """Eight rollouts of 6 to 20 tokens, one of them of advantage 0."""
+    generator = torch.Generator().manual_seed(rng_seed)
+    lengths = torch.tensor([6, 20, 9, 12, 15, 7, 18, 11])
+    columns = torch.arange(20)
+    attention_mask = columns < lengths[:, None]
+    token_ids = torch.randint(2, len(VOCABULARY), (8, 20), generator=generator) * attention_mask
+    loss_mask = attention_mask & (columns >= 4)
+    return TokenBatch(
+        token_ids=token_ids,
+        attention_mask=attention_mask,
+        loss_mask=loss_mask,
+        old_logprobs=torch.full((8, 20), -1.0) * loss_mask,
+        advantages=torch.tensor([1.0, -1.0, 0.5, -0.5, 2.0, 0.0, -1.5, 0.25]),
+        temperature=0.7,
+        num_rollouts=8,
+        num_loss_tokens=int(loss_mask.sum()),
+        uids=tuple(f"problem-{number}" for number in range(8)),
+    )
+
+
+def knows_how_many_parameters_it_has(spec: LearnerSpec) -> None:
+    model = random_llama()
+    expected = sum(parameter.numel() for parameter in model.parameters())
+    number = spec.start(model).num_parameters
+    require(number == expected, f"num_parameters is {number} for a model of {expected}")
+
+
+def changes_the_parameters_and_says_by_what(spec: LearnerSpec) -> None:
+    model = random_llama()
+    before = _parameters(model)
+    update = spec.start(model).update(sample_batch(), _LOSS)
+    require(
+        math.isfinite(update.loss) and math.isfinite(update.grad_norm) and update.grad_norm > 0,
+        f"the update reports loss {update.loss} and gradient norm {update.grad_norm}",
+    )
+    require(not _equal(before, _parameters(model)), "an update left every parameter as it was")
+
+
+def learns_the_same_in_any_micro_batches_and_order(spec: LearnerSpec) -> None:
+    """Also with the rows in another order, and of each option `micro_batch` the spec may have."""
+    whole, changed = _trained(spec, sample_batch())
+    shuffled = take_rows(sample_batch(), torch.tensor([3, 7, 0, 5, 2, 6, 1, 4]))
+    others = {"the rows in another order": _trained(spec, shuffled)}
+    if any(option.name == "micro_batch" for option in dataclasses.fields(cast(Any, spec))):
+        for size in (1, 3):
+            smaller = dataclasses.replace(cast(Any, spec), micro_batch=size)
+            others[f"micro_batch={size}"] = _trained(smaller, sample_batch())
+    for what, (other, other_changed) in others.items():
+        for name in ("loss", "grad_norm"):
+            one, two = getattr(whole, name), getattr(other, name)
+            require(
+                math.isclose(one, two, rel_tol=1e-4, abs_tol=1e-6),
+                f"{name} is {one:.8f}, and {two:.8f} with {what}",
+            )
+        # Adam divides by the gradient's size, so single parameters may differ, their sum may not.
+        share = (changed - other_changed).abs().sum() / changed.abs().sum()
+        require(share.item() < 0.01, f"{what} changes the update by {100 * share.item():.2g} %")
+
+
+def restores_what_it_saved_to_the_last_bit(spec: LearnerSpec) -> None:
+    model = random_llama()
+    learner = spec.start(model)
+    learner.update(sample_batch(0), _LOSS)
+    other_model = random_llama(rng_seed=1)
+    other = spec.start(other_model)
+    with tempfile.TemporaryDirectory() as folder:
+        learner.save(Path(folder))
+        saved = _parameters(model)
+        learner.update(sample_batch(1), _LOSS)
+        other.load(Path(folder))
+    require(_equal(saved, _parameters(other_model)), "loaded parameters differ from saved ones")
+    other.update(sample_batch(1), _LOSS)
+    require(
+        _equal(_parameters(model), _parameters(other_model)),
+        "the same update after loading gives other parameters: save the optimizer's state too",
+    )
+
+
+def refuses_what_is_not_finite_and_changes_nothing(spec: LearnerSpec) -> None:
+    model = random_llama()
+    learner = spec.start(model)
+    before = _parameters(model)
+    for broken in (_Broken("nan"), _Broken("inf"), _Broken("gradient"), _Broken("one row")):
+        try:
+            learner.update(sample_batch(), broken)
+        except TrainingError as error:
+            require(
+                "problem-2" in str(error),
+                f"the error for {broken.what} does not name the prompts of the batch: {error}",
+            )
+        else:
+            raise AssertionError(f"{broken.what}: no TrainingError was raised")
+        require(_equal(before, _parameters(model)), f"{broken.what}: the parameters changed")
+    learner.update(sample_batch(), _LOSS)
+    untroubled = random_llama()
+    spec.start(untroubled).update(sample_batch(), _LOSS)
+    require(
+        _equal(_parameters(model), _parameters(untroubled)),
+        "the update after a refused one differs from a first one: drop gradients that were refused",
+    )
+
+
+CHECKS = (
+    knows_how_many_parameters_it_has,
+    changes_the_parameters_and_says_by_what,
+    learns_the_same_in_any_micro_batches_and_order,
+    restores_what_it_saved_to_the_last_bit,
+    refuses_what_is_not_finite_and_changes_nothing,
+)
+
+
+@dataclass
+class _Broken:
+    """A loss that is not finite, as a whole, in its gradient or for one row only."""
+
+    what: str
+    ignores_zero_advantage: ClassVar[bool] = False
+
+    def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
+        total = logprobs.sum()
+        if self.what == "gradient":  # sqrt has no derivative at 0
+            return (total - total.detach()).sqrt(), {}
+        if self.what == "one row" and "problem-2" not in batch.uids:
+            return total, {}
+        return total * float("inf" if self.what == "inf" else "nan"), {}
+
+
+def _parameters(model: PreTrainedModel) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+
+
+def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def _trained(spec: LearnerSpec, batch: TokenBatch) -> tuple[Any, Tensor]:
+    """The update on a fresh model and the change of all its parameters, as one vector."""
+    model = random_llama()
+    before = _parameters(model)
+    update = spec.start(model).update(batch, _LOSS)
+    after = _parameters(model)
+    return update, torch.cat([(after[name] - before[name]).flatten() for name in before])

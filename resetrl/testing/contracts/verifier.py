@@ -1,0 +1,101 @@
+"""The contract of verifiers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from resetrl.interfaces import Verifier
+from resetrl.testing.contracts._require import require
+from resetrl.testing.fakes import make_prompt, make_rollout
+from resetrl.types import Problem, Prompt, Rollout, Verdict
+
+_PROMPT = make_prompt("3+4*6", "2")
+
+_ANSWERS = (
+    ("the right answer", "\\boxed{2}"),
+    ("a wrong answer", "\\boxed{3}"),
+    ("no box", "the answer is 2"),
+    ("an unclosed box", "\\boxed{2"),
+    ("an empty box", "\\boxed{}"),
+    ("nested braces", "\\boxed{\\frac{1}{2}}"),
+    ("two boxes", "\\boxed{3} \\boxed{2}"),
+    ("an answer of 5000 digits", f"\\boxed{{{'9' * 5000}}}"),
+    ("hostile text", "\\boxed{__import__('os')\x00}"),
+)
+
+
+def odd_rollouts(prompt: Prompt) -> dict[str, Rollout]:
+    """Rollouts a policy may produce, by what is odd about each."""
+    rollouts = {what: make_rollout([answer], prompt=prompt) for what, answer in _ANSWERS}
+    return {"an empty completion": make_rollout([], prompt=prompt), **rollouts}
+
+
+def right_rollout(problem: Problem) -> Rollout:
+    """A rollout whose box holds the reference."""
+    return make_rollout([f"\\boxed{{{problem.reference}}}"], prompt=Prompt(problem, (0,)))
+
+
+def gives_one_verdict_a_rollout(verifier: Verifier) -> None:
+    require_verdicts(verifier, _PROMPT)
+
+
+def gives_no_verdict_for_no_rollout(verifier: Verifier) -> None:
+    verdicts = verifier.verify([])
+    require(verdicts == [], f"no rollouts gave {verdicts!r}: return an empty list")
+
+
+def accepts_the_reference(verifier: Verifier) -> None:
+    (verdict,) = verifier.verify([right_rollout(_PROMPT.problem)])
+    require(
+        verdict.correct and verdict.reward > 0,
+        f"\\boxed{{2}} with the reference 2 gave {verdict!r}: it is correct",
+    )
+
+
+def judges_the_same_in_any_order_and_alone(verifier: Verifier) -> None:
+    rollouts = list(odd_rollouts(_PROMPT).values())
+    together = _judgements(verifier.verify(rollouts))
+    reverse = _judgements(verifier.verify(rollouts[::-1]))[::-1]
+    alone = [_judgements(verifier.verify([rollout]))[0] for rollout in rollouts]
+    for what, one, two, three in zip(odd_rollouts(_PROMPT), together, reverse, alone, strict=True):
+        require(
+            one == two == three,
+            f"a rollout with {what} gets {one} (reward, correct) in a batch, {two} in the "
+            f"reversed batch and {three} alone: let each verdict depend on its own rollout only",
+        )
+
+
+def require_verdicts(verifier: Verifier, prompt: Prompt) -> None:
+    """One well-formed verdict for each odd rollout of a prompt."""
+    rollouts = odd_rollouts(prompt)
+    verdicts = verifier.verify(list(rollouts.values()))
+    require(
+        len(verdicts) == len(rollouts),
+        f"{len(rollouts)} rollouts gave {len(verdicts)} verdicts: return one a rollout, in order",
+    )
+    for what, verdict in zip(rollouts, verdicts, strict=True):
+        require(
+            isinstance(verdict, Verdict),
+            f"a rollout with {what} gave {verdict!r}: return resetrl.types.Verdict",
+        )
+        require(
+            math.isfinite(verdict.reward) and 0 <= verdict.reward <= 1,
+            f"a rollout with {what} has the reward {verdict.reward!r}: scale rewards to [0, 1]",
+        )
+        require(
+            isinstance(verdict.correct, bool),
+            f"a rollout with {what} has correct={verdict.correct!r}: make it a bool",
+        )
+
+
+CHECKS = (
+    gives_one_verdict_a_rollout,
+    gives_no_verdict_for_no_rollout,
+    accepts_the_reference,
+    judges_the_same_in_any_order_and_alone,
+)
+
+
+def _judgements(verdicts: Sequence[Verdict]) -> list[tuple[float, bool]]:
+    return [(verdict.reward, verdict.correct) for verdict in verdicts]
