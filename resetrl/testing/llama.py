@@ -39,7 +39,9 @@ def random_llama(rng_seed: int = 0) -> PreTrainedModel:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng_seed)
-        return LlamaForCausalLM(config).eval()
+        model: PreTrainedModel = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
+        model.train(False)
+        return model
 
 
 def word_level_tokenizer() -> PreTrainedTokenizerBase:
@@ -53,7 +55,7 @@ def word_level_tokenizer() -> PreTrainedTokenizerBase:
         Regex(r"</thought>|\\boxed\{|[\s\S]"), behavior="isolated"
     )
     tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         eos_token="<eos>",

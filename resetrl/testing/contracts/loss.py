@@ -24,7 +24,7 @@ def sample_batch() -> TokenBatch:
     seed = make_rollout(["3+4=7", "7*6=3!", "\\boxed{3}"])
     base = (seed, make_rollout(["3+4=7", "\\boxed{7}"]), make_rollout(["\\boxed{2}"]))
     reset_state = ResetState(seed, _WRONG, Selection(2, "checked"))
-    suffixes = (["7*6=2", "\\boxed{2}"], ["\\boxed{9}"], [])
+    suffixes: tuple[list[str], ...] = (["7*6=2", "\\boxed{2}"], ["\\boxed{9}"], [])
     resets = tuple(make_rollout(["3+4=7", *suffix], prefix=1) for suffix in suffixes)
     groups = (
         Group("base", (*base, seed), (_WRONG,) * 4),
@@ -144,7 +144,7 @@ def _in_parts(loss: Loss, batch: TokenBatch, size: int) -> tuple[float, Tensor, 
     logprobs = _logprobs(batch)
     total = torch.zeros(())
     metrics: dict[str, float] = {}
-    for rows in torch.arange(len(batch.uids)).split(size):
+    for rows in torch.split(torch.arange(len(batch.uids)), size):
         part = take_rows(batch, rows)
         value, part_metrics = loss.loss(logprobs[rows, : part.token_ids.shape[1]], part)
         total = total + value

@@ -25,7 +25,7 @@ def has_a_budget_that_adds_up(split: GroupSplit) -> None:
     expected = split.base + sum(split.resets)
     require(
         split.budget == expected > 0,
-        f"budget is {split.budget}, but base={split.base} and resets={split.resets} make {expected}",
+        f"budget is {split.budget}, but base={split.base}, resets={split.resets} make {expected}",
     )
 
 

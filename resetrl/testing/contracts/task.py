@@ -78,7 +78,15 @@ def has_a_verifier_that_survives_any_completion(task: Task) -> None:
 def names_a_wrong_thought_if_it_checks_steps(task: Task) -> None:
     if not isinstance(task, StepChecker):
         return
-    attempts = ([], [""], ["?"], ["\\boxed{0}"], ["?", "\\boxed{"], ["1=1"] * 6, ["é", "?", ""])
+    attempts: tuple[list[str], ...] = (
+        [],
+        [""],
+        ["?"],
+        ["\\boxed{0}"],
+        ["?", "\\boxed{"],
+        ["1=1"] * 6,
+        ["é", "?", ""],
+    )
     for problem in _some(task, "eval")[:8]:
         for thoughts in attempts:
             wrong = task.first_wrong_thought(problem, thoughts)

@@ -1,0 +1,282 @@
+"""Loads plugins and keeps the components they register, with where each came from.
+
+Sources, in this order: the built-in components, entry points of the group `resetrl.plugins`, and
+the files or folders of `plugin_paths`. Nothing is skipped in silence: a plugin that does not
+import, a name registered twice and a misspelt hook are errors that name distribution and file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import inspect
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import pluggy
+
+from resetrl import hookspecs
+from resetrl.errors import ConfigError, PluginError
+from resetrl.plugin_sources import (
+    ENTRY_POINT_GROUP,
+    Plugin,
+    Source,
+    builtin_plugin,
+    installed_plugins,
+    plugins_at,
+)
+
+KINDS: Mapping[str, str] = {
+    "reset_selector": "resetrl_reset_selectors",
+    "verifier": "resetrl_verifiers",
+    "split": "resetrl_group_splits",
+    "loss": "resetrl_losses",
+    "task": "resetrl_tasks",
+    "engine": "resetrl_engines",
+    "learner": "resetrl_learners",
+}
+"""The configuration group of each component kind and the hook that registers it."""
+
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("resetrl_"))
+"""Every hook, components' first, then observers'."""
+
+_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "reset_selector": ("select",),
+    "verifier": ("verify",),
+    "split": ("budget",),
+    "loss": ("loss", "ignores_zero_advantage"),
+    "task": ("problems", "verifier"),
+    "engine": ("start",),
+    "learner": ("start",),
+}
+"""What a class of each kind must have, so that a mix-up is noticed when it is registered."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A registered component: its kind, its name, its class, default option values, its source."""
+
+    kind: str
+    name: str
+    cls: type
+    defaults: Mapping[str, object]
+    source: Source
+
+    @property
+    def doc(self) -> str:
+        """The class's docstring, empty if it has none of its own (dataclasses invent one)."""
+        doc = inspect.getdoc(self.cls) or ""
+        return "" if doc.startswith(f"{self.cls.__name__}(") else doc.strip()
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the class's docstring, as one line."""
+        return self.doc.split("\n\n")[0].replace("\n", " ")
+
+    def build(self, options: Mapping[str, object]) -> object:
+        """The component with the given options; raises ConfigError naming option and value."""
+        hints = _type_hints(self.cls)
+        names = [option.name for option in options_of(self.cls)]
+        for name, value in options.items():
+            if name not in names:
+                raise ConfigError(
+                    f"{self.kind} {self.name!r} has no option {name!r}: its options are "
+                    f"{list_names(names) or 'none'}"
+                )
+            choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
+            if choices and value not in choices:
+                raise ConfigError(
+                    f"{self.kind}.{name} is {value!r}: choose {', '.join(map(str, choices))}"
+                )
+        try:
+            return self.cls(**{**self.defaults, **options})
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{self.kind} {self.name!r}: {error}") from error
+
+
+@dataclass
+class Registry:
+    """All components, and the plugin manager that calls the observers."""
+
+    manager: pluggy.PluginManager
+    components: dict[tuple[str, str], Component] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+
+    def names(self, kind: str) -> list[str]:
+        return sorted(name for of_kind, name in self.components if of_kind == kind)
+
+    def get(self, kind: str, name: str) -> Component:
+        """The component of that name; raises ConfigError with the choices listed."""
+        try:
+            return self.components[kind, name]
+        except KeyError:
+            near = difflib.get_close_matches(name, self.names(kind), n=1)
+            hint = f"did you mean {near[0]!r}? Choose" if near else "choose"
+            raise ConfigError(
+                f"{kind} {name!r} is unknown: {hint} {list_names(self.names(kind))}"
+            ) from None
+
+    def __iter__(self) -> Iterator[Component]:
+        return iter(sorted(self.components.values(), key=lambda c: (c.kind, c.name)))
+
+    def hooks_of(self, plugin: str) -> list[str]:
+        """The hooks a loaded plugin implements, in the order of `HOOKS`."""
+        callers = self.manager.get_hookcallers(self.manager.get_plugin(plugin)) or []
+        return sorted((caller.name for caller in callers), key=HOOKS.index)
+
+    def manifest(self) -> list[dict[str, str]]:
+        """Name, version and hash of the code of every plugin loaded, to track and to compare."""
+        return [
+            {
+                "plugin": plugin,
+                "distribution": source.distribution,
+                "version": source.version,
+                "sha256": source.sha256(),
+            }
+            for plugin, source in sorted(self.sources.items())
+        ]
+
+
+def list_names(names: Sequence[str], most: int = 12) -> str:
+    """`a, b, c` or, of many, the first few and a count."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def load_plugins(
+    plugin_paths: Sequence[str | Path] = (), leave_out: Collection[str] = ()
+) -> Registry:
+    """Load every plugin and collect its components; raises PluginError.
+
+    `leave_out` names installed distributions to pass over, as `resetrl plugins check` does with
+    the installed copy of what it checks.
+    """
+    manager = pluggy.PluginManager("resetrl")
+    manager.add_hookspecs(hookspecs)
+    registry = Registry(manager)
+    _register(registry, builtin_plugin())
+    for plugin in installed_plugins(leave_out):
+        _register(registry, plugin)
+    for path in plugin_paths:
+        for plugin in plugins_at(path):
+            _register(registry, plugin)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginError(_unknown_hook(registry, error)) from None
+    for kind, hook_name in KINDS.items():
+        for implementation in reversed(getattr(manager.hook, hook_name).get_hookimpls()):
+            source = registry.sources[implementation.plugin_name]
+            for name, registered in _call(hook_name, implementation.function, source).items():
+                _add(registry, kind, name, registered, source)
+    return registry
+
+
+def _register(registry: Registry, plugin: Plugin) -> None:
+    manager, name = registry.manager, plugin.name
+    other = registry.sources.get(name) or registry.sources.get(manager.get_name(plugin.hooks) or "")
+    if other:
+        raise PluginError(
+            f"plugin {name!r} is registered by both {other} and {plugin.source}: rename or drop one"
+        )
+    for hook in HOOKS:
+        if callable(getattr(plugin.hooks, hook, None)) and not manager.parse_hookimpl_opts(
+            plugin.hooks, hook
+        ):
+            raise PluginError(
+                f"plugin {name!r} of {plugin.source}: {hook} is not marked: put "
+                "@resetrl.hookspecs.hookimpl above it"
+            )
+    try:
+        manager.register(plugin.hooks, name)
+    except pluggy.PluginValidationError as error:
+        reason = "; ".join(str(error).splitlines()[1:])
+        raise PluginError(f"plugin {name!r} of {plugin.source}: {reason}") from None
+    if not manager.get_hookcallers(plugin.hooks):
+        raise PluginError(
+            f"plugin {name!r} of {plugin.source} registers nothing: mark a function with "
+            "@resetrl.hookspecs.hookimpl"
+        )
+    registry.sources[name] = plugin.source
+
+
+def _unknown_hook(registry: Registry, error: pluggy.PluginValidationError) -> str:
+    source = registry.sources[registry.manager.get_name(error.plugin) or ""]
+    named = re.search(r"unknown hook '(\w+)'", str(error))
+    hook = named.group(1) if named else str(error)
+    near = difflib.get_close_matches(hook, HOOKS, n=1)
+    hint = f"did you mean {near[0]}? The" if near else "the"
+    return f"{source}: unknown hook {hook!r}: {hint} hooks are {', '.join(HOOKS)}"
+
+
+def _call(
+    hook_name: str, hook: Callable[[], Mapping[str, object]], source: Source
+) -> Mapping[str, object]:
+    try:
+        components = hook()
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way
+        raise PluginError(
+            f"{source}: {hook_name} fails: {type(error).__name__}: {error}; repair it or remove "
+            "the plugin"
+        ) from error
+    if not isinstance(components, Mapping):
+        raise PluginError(
+            f"{source}: {hook_name} returned {components!r}: return {{name: component class}}"
+        )
+    return components
+
+
+def _add(registry: Registry, kind: str, name: object, registered: object, source: Source) -> None:
+    where = f"{kind} {name!r} of {source}"
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name):
+        raise PluginError(f"{where}: a name is made of letters, digits, _, -, . and /")
+    if (kind, name) in registry.components:
+        other = registry.components[kind, name].source
+        raise PluginError(
+            f"{kind} {name!r} is registered by both {other} and {source}: rename or drop one"
+        )
+    cls = registered if isinstance(registered, type) else type(registered)
+    if not dataclasses.is_dataclass(cls):
+        raise PluginError(f"{where} is {registered!r}: register a dataclass or an instance of one")
+    missing = [member for member in _MEMBERS[kind] if not hasattr(cls, member)]
+    if missing:
+        raise PluginError(f"{where}: {cls.__name__} has no {missing[0]}, as a {kind} must")
+    names = [option.name for option in options_of(cls)]
+    if "name" in names:
+        raise PluginError(f"{where}: the option 'name' is taken, it says which {kind}: rename it")
+    try:
+        _type_hints(cls)
+    except (NameError, TypeError) as error:
+        raise PluginError(
+            f"{where}: the type of an option is not known at run time ({error}): import it outside "
+            "of TYPE_CHECKING"
+        ) from error
+    given = {} if registered is cls else {option: getattr(registered, option) for option in names}
+    registry.components[kind, name] = Component(kind, name, cls, given, source)
+
+
+@functools.cache
+def _type_hints(cls: type) -> Mapping[str, object]:
+    return get_type_hints(cls)
+
+
+def options_of(cls: type) -> list[dataclasses.Field[object]]:
+    """The fields of a component that are its options."""
+    return [option for option in dataclasses.fields(cls) if option.init]
+
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "HOOKS",
+    "KINDS",
+    "Component",
+    "Registry",
+    "Source",
+    "list_names",
+    "load_plugins",
+    "options_of",
+]
