@@ -1,0 +1,61 @@
+"""The built-in components, each written exactly as a third-party plugin would be."""
+
+from __future__ import annotations
+
+from resetrl.hookspecs import Components, hookimpl
+
+
+@hookimpl
+def resetrl_reset_selectors() -> Components:
+    from resetrl.builtin.selectors import Oracle, SelfLocalization, Uniform
+
+    return {"uniform": Uniform, "self_localization": SelfLocalization, "oracle": Oracle}
+
+
+@hookimpl
+def resetrl_verifiers() -> Components:
+    from resetrl.builtin.verifiers import Exact
+
+    return {"exact": Exact}
+
+
+@hookimpl
+def resetrl_group_splits() -> Components:
+    from resetrl.splits import GroupSplit
+
+    return {
+        "grpo": GroupSplit(8),
+        "1x4": GroupSplit(4, (4,)),
+        "2x4": GroupSplit(0, (4, 4)),
+        "1x8": GroupSplit(0, (8,)),
+    }
+
+
+@hookimpl
+def resetrl_losses() -> Components:
+    from resetrl.builtin.losses import Clipped, SuffixMean
+
+    return {"suffix_mean": SuffixMean, "clipped": Clipped}
+
+
+@hookimpl
+def resetrl_tasks() -> Components:
+    from resetrl.builtin.chain import Chain
+    from resetrl.builtin.reasoning_gym import ReasoningGym, dataset_names
+
+    named = {f"reasoning_gym/{name}": ReasoningGym(dataset=name) for name in dataset_names()}
+    return {"chain": Chain, **named}
+
+
+@hookimpl
+def resetrl_engines() -> Components:
+    from resetrl.builtin.engines import Transformers
+
+    return {"transformers": Transformers}
+
+
+@hookimpl
+def resetrl_learners() -> Components:
+    from resetrl.builtin.learners import Torch
+
+    return {"torch": Torch}

@@ -1,0 +1,94 @@
+"""Built-in losses. Both are means over the whole optimizer step, whatever part they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from resetrl.types import TokenBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Aggregation = Literal[
+    "token_mean", "seq_mean_token_mean", "seq_mean_token_sum", "seq_mean_token_sum_norm"
+]
+
+
+@dataclass
+class SuffixMean:
+    """Policy gradient on the mean log-probability of each rollout's loss tokens.
+
+    -(1/N) sum_i A_i (1/n_i) sum_t m[i,t] log pi(y[i,t]), with N the rollouts of the optimizer
+    step, also the fully masked ones (Samanta et al., arXiv 2605.25507, sec. 3).
+    """
+
+    ignores_zero_advantage: ClassVar[bool] = True
+
+    def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
+        mask = batch.loss_mask.float()
+        counts = mask.sum(dim=1)
+        row_means = (logprobs * mask).sum(dim=1) / counts.clamp(min=1)
+        loss = -(batch.advantages * row_means).sum() / batch.num_rollouts
+        return loss, {"learner/kl_to_old": _mean_kl(logprobs, batch)}
+
+
+@dataclass
+class Clipped:
+    """The clipped surrogate with dual clip (PPO, arXiv 1707.06347; dual clip, arXiv 1912.09729).
+
+    ratio = exp(clamp(logp - old, -20, 20)); per token max(-A r, -A clip(r, 1-low, 1+high)), and
+    for A < 0 at most -A c. Aggregations: over all loss tokens; or over rollouts, of each one's
+    token mean, token sum, or token sum / `fixed_length`.
+    """
+
+    ignores_zero_advantage: ClassVar[bool] = True
+
+    clip_low: float = 0.2
+    clip_high: float = 0.2
+    dual_clip: float = 3.0
+    aggregation: Aggregation = "token_mean"
+    fixed_length: int = 5120
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clip_low < 1 or self.clip_high <= 0:
+            raise ValueError(
+                f"clip_low={self.clip_low}, clip_high={self.clip_high}: choose 0 < low < 1 and "
+                "high > 0, for example 0.2 and 0.2"
+            )
+        if self.dual_clip <= 1:
+            raise ValueError(f"dual_clip is {self.dual_clip}: choose a value above 1, usually 3")
+        if self.fixed_length < 1:
+            raise ValueError(f"fixed_length is {self.fixed_length}: choose at least 1")
+
+    def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
+        advantages = batch.advantages[:, None]
+        ratio = (logprobs - batch.old_logprobs).clamp(-20, 20).exp()
+        plain = -advantages * ratio
+        clipped = -advantages * ratio.clamp(1 - self.clip_low, 1 + self.clip_high)
+        token_losses = plain.maximum(clipped)
+        capped = token_losses.minimum(-advantages * self.dual_clip)
+        token_losses = capped.where(advantages < 0, token_losses)
+        mask = batch.loss_mask.float()
+        was_clipped = ((clipped > plain).float() * mask).sum().item()
+        return self._aggregate(token_losses * mask, mask, batch), {
+            "learner/kl_to_old": _mean_kl(logprobs, batch),
+            "learner/clip_fraction": was_clipped / max(batch.num_loss_tokens, 1),
+        }
+
+    def _aggregate(self, token_losses: Tensor, mask: Tensor, batch: TokenBatch) -> Tensor:
+        if self.aggregation == "token_mean":
+            return token_losses.sum() / max(batch.num_loss_tokens, 1)
+        row_sums = token_losses.sum(dim=1)
+        if self.aggregation == "seq_mean_token_mean":
+            row_sums = row_sums / mask.sum(dim=1).clamp(min=1)
+        elif self.aggregation == "seq_mean_token_sum_norm":
+            row_sums = row_sums / self.fixed_length
+        return row_sums.sum() / batch.num_rollouts
+
+
+def _mean_kl(logprobs: Tensor, batch: TokenBatch) -> float:
+    """This part's share of the mean of old - new log-probability over the step's loss tokens."""
+    difference = (batch.old_logprobs - logprobs.detach()) * batch.loss_mask
+    return difference.sum().item() / max(batch.num_loss_tokens, 1)

@@ -1,0 +1,126 @@
+"""The command line: `resetrl train`, `show`, `plugins`, `tiny`, `tracking`.
+
+Imports here are light and each command brings its own, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from resetrl import __version__
+from resetrl.errors import ResetrlError
+from resetrl.plugin_commands import app as plugins_app
+from resetrl.run.tracking.command import app as tracking_app
+from resetrl.show.command import show
+from resetrl.tiny.command import app as tiny_app
+
+app = typer.Typer(
+    help="Experiments with reset-based reinforcement learning of language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("show")(show)
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(tiny_app, name="tiny")
+app.add_typer(tracking_app, name="tracking")
+
+LAUNCHER_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Set for libraries that read the environment; nothing of it changes what a run computes."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"resetrl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the full traceback of an error.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Experiments with reset-based reinforcement learning of language models."""
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Choices of each group: resetrl train --choices. What would run: resetrl train --cfg.",
+)
+def train(
+    context: typer.Context,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[OVERRIDE]...",
+            help="Hydra overrides: method=srpo|rrpo|grpo|oracle, task=..., split=1x4, seed=0, "
+            "steps=80, learner.lr=2e-4, ... or resume=RUN_FOLDER (or an MLflow run id).",
+        ),
+    ] = None,
+    multirun: Annotated[
+        bool, typer.Option("-m", "--multirun", help="Run every combination: -m method=grpo,srpo.")
+    ] = False,
+    cfg: Annotated[
+        bool, typer.Option("--cfg", help="Print the composed configuration and stop.")
+    ] = False,
+    choices: Annotated[
+        bool, typer.Option("--choices", help="Print what each group can be and stop.")
+    ] = False,
+) -> None:
+    """Train: SRPO on the chain task with the built-in policy, unless told otherwise.
+
+    Examples: `resetrl train`, `resetrl train method=rrpo seed=1 steps=40`,
+    `resetrl train resume=runs/2026-01-31_12-00-00-srpo-seed0 steps=200`.
+    """
+    from resetrl.run import command
+
+    command.train([*(overrides or []), *context.args], multirun=multirun, cfg=cfg, choices=choices)
+
+
+def main() -> None:
+    """Run the command line; an error a user can act on is one sentence and exit status 1."""
+    for name, value in LAUNCHER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    debug = "--debug" in sys.argv
+    if debug:
+        sys.argv.remove("--debug")
+    try:
+        app()
+    except ResetrlError as error:
+        if debug:
+            raise
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except OSError as error:
+        if debug or error.filename is None and error.errno is None:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _fail(f"{error.strerror}{where}: free space or choose another folder, then go on", 1)
+
+
+def _fail(sentence: str, status: int) -> None:
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    console.print("[bold red]error:[/] ", end="")
+    console.print(sentence, markup=False, soft_wrap=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

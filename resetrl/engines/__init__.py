@@ -1,0 +1,1 @@
+"""Policies as samplers: `transformers` generates in the process of the trainer."""

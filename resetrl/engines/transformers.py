@@ -1,0 +1,209 @@
+"""The in-process engine: continuous batching over any Hugging Face causal LM."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from resetrl.engines.kv_cache import RowCache
+from resetrl.engines.sampling import UniformStream, draw_tokens
+from resetrl.errors import ModelError
+from resetrl.interfaces import EngineCounters
+from resetrl.thoughts import CompletionBuilder, Pieces
+from resetrl.types import Completion, Request
+
+
+@dataclass
+class _Row:
+    """A request being answered, and where its answer goes."""
+
+    index: int
+    request: Request
+    builder: CompletionBuilder
+    uniforms: UniformStream
+    length: int  # tokens of the row whose keys and values are cached
+
+
+@dataclass
+class _Batch:
+    """The rows in flight, their cache [rows, ..., columns, ...] and next-token logits [rows, V]."""
+
+    rows: list[_Row]
+    cache: RowCache
+    logits: Tensor
+
+    @property
+    def columns(self) -> int:
+        return max(row.length for row in self.rows)
+
+    def attention_mask(self, columns: int) -> Tensor:
+        """[rows, columns], 1 on the last `row.length` columns of each row."""
+        lengths = torch.tensor([row.length for row in self.rows], device=self.logits.device)
+        positions = torch.arange(columns, device=self.logits.device)
+        return (positions[None, :] >= columns - lengths[:, None]).long()
+
+
+class TransformersPolicy:
+    """Generates with the model the learner trains; nothing is copied and nothing goes stale.
+
+    Requests with equal context (prompt and prefix) share one prefill, so the prefix of a reset
+    state is computed once for all its suffixes. A finished row leaves the batch at once and
+    waiting requests take its place.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        delimiter: str,
+        max_batch: int,
+    ) -> None:
+        self.counters = EngineCounters()
+        self._model = model
+        self._device = model.device
+        self._delimiter = delimiter
+        self._max_batch = max_batch
+        self._pieces = Pieces(tokenizer)
+        self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self._eos_ids = frozenset(_eos_ids(model, tokenizer))
+        self._context_len = int(model.config.max_position_embeddings)
+
+    @torch.inference_mode()
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """The completions of all requests, in their order, generated together."""
+        was_training = self._model.training
+        self._model.eval()
+        completions: list[Completion | None] = [None] * len(requests)
+        waiting = deque(self._rows_by_context(requests, completions))
+        batch: _Batch | None = None
+        while batch or waiting:
+            free = self._max_batch - (len(batch.rows) if batch else 0)
+            # Admission joins caches, so it waits until a fair share of the slots is free.
+            if waiting and (batch is None or free >= min(len(waiting), self._max_batch // 8 + 1)):
+                admitted = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+                batch = self._join(batch, self._prefill(admitted))
+            assert batch is not None
+            tokens = self._draw(batch)
+            batch = self._drop_finished(batch, tokens, completions)
+        self._model.train(was_training)
+        return [completion for completion in completions if completion is not None]
+
+    def _rows_by_context(
+        self, requests: Sequence[Request], completions: list[Completion | None]
+    ) -> list[_Row]:
+        """Rows in the order of their contexts' first appearance, equal contexts side by side.
+
+        A request with no room for a first thought is completed here, without a token.
+        """
+        by_context: dict[tuple[int, ...], list[_Row]] = {}
+        for index, request in enumerate(requests):
+            context = request.prompt_ids + request.prefix.token_ids
+            room = self._context_len - len(request.prompt_ids)
+            if room < 1:
+                raise ModelError(
+                    f"a prompt of {len(request.prompt_ids)} tokens does not fit the model's "
+                    f"context of {self._context_len}: shorten it or choose another model"
+                )
+            builder = CompletionBuilder(
+                request.limits, self._delimiter, self._eos_ids, room, request.prefix
+            )
+            if builder.stop is not None:
+                completions[index] = builder.completion(self._pieces)
+                continue
+            row = _Row(index, request, builder, UniformStream(request.rng_seed), len(context))
+            by_context.setdefault(context, []).append(row)
+        self.counters.requests += len(requests)
+        return [row for rows in by_context.values() for row in rows]
+
+    def _prefill(self, rows: list[_Row]) -> _Batch:
+        """Compute each distinct context once, then give every row its copy."""
+        contexts: dict[tuple[int, ...], int] = {}
+        places = [
+            contexts.setdefault(row.request.prompt_ids + row.request.prefix.token_ids, len(contexts))
+            for row in rows
+        ]
+        columns = max(map(len, contexts))
+        token_ids = torch.full((len(contexts), columns), self._pad_id)
+        attention_mask = torch.zeros((len(contexts), columns), dtype=torch.long)
+        for place, context in enumerate(contexts):
+            token_ids[place, columns - len(context) :] = torch.tensor(context)
+            attention_mask[place, columns - len(context) :] = 1
+        cache = RowCache()
+        logits = self._forward(token_ids.to(self._device), attention_mask.to(self._device), cache)
+        computed = sum(map(len, contexts))
+        self.counters.prompt_tokens += computed
+        self.counters.cached_tokens += sum(row.length for row in rows) - computed
+        chosen = torch.tensor(places, device=self._device)
+        cache.select(chosen, columns)
+        return _Batch(rows, cache, logits[chosen])
+
+    def _forward(self, token_ids: Tensor, attention_mask: Tensor, cache: RowCache) -> Tensor:
+        """Next-token logits [rows, V] after the new columns `token_ids` [rows, new columns]."""
+        positions = (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)
+        output = self._model(
+            input_ids=token_ids,
+            attention_mask=attention_mask,
+            position_ids=positions[:, -token_ids.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = output.logits[:, -1]
+        return logits
+
+    def _join(self, batch: _Batch | None, admitted: _Batch) -> _Batch:
+        if batch is None:
+            return admitted
+        batch.cache.join(admitted.cache)
+        return _Batch(
+            batch.rows + admitted.rows, batch.cache, torch.cat([batch.logits, admitted.logits])
+        )
+
+    def _draw(self, batch: _Batch) -> list[int]:
+        """Draw one token for each row and hand it to the row's completion."""
+        samplings = [row.request.sampling for row in batch.rows]
+        uniforms = torch.tensor(
+            [row.uniforms.next() for row in batch.rows], dtype=torch.float64, device=self._device
+        )
+        drawn, drawn_logprobs = draw_tokens(batch.logits, uniforms, samplings)
+        tokens: list[int] = drawn.tolist()
+        for row, token, logprob in zip(batch.rows, tokens, drawn_logprobs.tolist(), strict=True):
+            row.builder.push(token, logprob, self._pieces[token])
+        self.counters.generated_tokens += len(tokens)
+        return tokens
+
+    def _drop_finished(
+        self, batch: _Batch, tokens: list[int], completions: list[Completion | None]
+    ) -> _Batch | None:
+        """Complete the finished rows and feed the new tokens of the others to the model."""
+        for row in batch.rows:
+            if row.builder.stop is not None:
+                completions[row.index] = row.builder.completion(self._pieces)
+        going = [place for place, row in enumerate(batch.rows) if row.builder.stop is None]
+        if not going:
+            return None
+        if len(going) < len(batch.rows):
+            batch.rows = [batch.rows[place] for place in going]
+            batch.cache.select(torch.tensor(going, device=self._device), batch.columns)
+        new = torch.tensor([[tokens[place]] for place in going], device=self._device)
+        for row in batch.rows:
+            row.length += 1
+        columns = batch.cache.get_seq_length() + 1
+        batch.logits = self._forward(new, batch.attention_mask(columns), batch.cache)
+        return batch
+
+
+def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Every id that ends a completion, by the tokenizer and by the model's generation config."""
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ids = set(configured if isinstance(configured, list) else [configured])
+    ids.add(tokenizer.eos_token_id)
+    ids.discard(None)
+    if not ids:
+        raise ModelError("the model has no end-of-sequence token: set tokenizer.eos_token")
+    return ids

@@ -1,0 +1,181 @@
+"""What the step asks of each component: one method each where possible.
+
+A component is a plain dataclass whose fields are its options; what exists only while a run goes
+on (a model, a policy, the task) is an argument. Register one through `resetrl.hookspecs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from resetrl.types import (
+    Completion,
+    Limits,
+    Prompt,
+    Problem,
+    Purpose,
+    Request,
+    Rollout,
+    Selection,
+    TokenBatch,
+    Update,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass
+class EngineCounters:
+    """What an engine has done since it started; only ever grows."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+
+
+class Policy(Protocol):
+    """The model as a sampler."""
+
+    counters: EngineCounters
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        """The completions of all requests, in their order, generated together."""
+        ...
+
+
+class Learner(Protocol):
+    """The model as parameters and optimizer."""
+
+    num_parameters: int
+
+    def update(self, batch: TokenBatch, loss: Loss) -> Update:
+        """One optimizer step on the whole batch.
+
+        Raises `resetrl.errors.TrainingError`, with parameters unchanged, if loss or gradient
+        is not finite.
+        """
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write parameters and optimizer state into an existing empty folder."""
+        ...
+
+    def load(self, folder: Path) -> None:
+        """Restore what `save` wrote, to the last bit."""
+        ...
+
+
+class Verifier(Protocol):
+    """Maps rollouts to verdicts."""
+
+    def verify(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """One verdict a rollout, in order."""
+        ...
+
+
+class Task(Protocol):
+    """A source of problems with its verifier."""
+
+    def problems(self, purpose: Purpose) -> Sequence[Problem]:
+        """The fixed, ordered problems to train on or to evaluate on; the two never overlap.
+
+        May be computed on access, so that a large set costs nothing until it is read.
+        """
+        ...
+
+    def verifier(self) -> Verifier:
+        """The verifier of this task, used unless the run names another."""
+        ...
+
+
+@runtime_checkable
+class StepChecker(Protocol):
+    """A task that knows which thought is the first wrong one (the oracle of the method)."""
+
+    def first_wrong_thought(self, problem: Problem, thoughts: Sequence[str]) -> int | None:
+        """1-based number of the first wrong thought (delimiters stripped), None if none is."""
+        ...
+
+
+@dataclass(frozen=True)
+class SelectorContext:
+    """What a reset selector may use besides the seeds.
+
+    `rng_seed(rollout, purpose)` gives the seed of every random choice about a rollout, so that a
+    resumed or re-batched run chooses the same. `delimiter` closes each thought's text.
+    `localization_prompt` is the model's own preset, for selectors that ask the policy.
+    """
+
+    policy: Policy
+    tokenizer: PreTrainedTokenizerBase
+    task: Task
+    delimiter: str
+    localization_prompt: str
+    rng_seed: Callable[[Rollout, str], int]
+
+
+class ResetSelector(Protocol):
+    """Chooses the reset state of each seed."""
+
+    def select(self, seeds: Sequence[Rollout], context: SelectorContext) -> list[Selection]:
+        """One selection a seed, in order; thoughts are 1-based and lie within the seed.
+
+        A run calls it once without seeds before anything is generated, so that a selector which
+        cannot work with the task or model can refuse at once.
+        """
+        ...
+
+
+class Loss(Protocol):
+    """The objective, as a mean over the whole optimizer step."""
+
+    ignores_zero_advantage: ClassVar[bool]
+    """True if a rollout of advantage 0 adds nothing to the gradient, so that the learner may
+    leave out its forward pass; the counts in the batch keep counting it."""
+
+    def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
+        """This part's share of the loss (a scalar) and metrics that add up over the parts.
+
+        `logprobs` [R, T] are the learner's, with gradient, of the temperature-scaled
+        distribution. Normalise by `batch.num_rollouts` and `batch.num_loss_tokens`, which count
+        the whole optimizer step: then no micro-batch or rank can change the gradient.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """The component behind `engine=`: starts a policy."""
+
+    def start(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, delimiter: str
+    ) -> Policy: ...
+
+
+class LearnerSpec(Protocol):
+    """The component behind `learner=`: starts a learner."""
+
+    def start(self, model: PreTrainedModel) -> Learner: ...
+
+
+__all__ = [
+    "Engine",
+    "EngineCounters",
+    "Learner",
+    "LearnerSpec",
+    "Limits",
+    "Loss",
+    "Policy",
+    "Prompt",
+    "ResetSelector",
+    "SelectorContext",
+    "StepChecker",
+    "Task",
+    "Verifier",
+]

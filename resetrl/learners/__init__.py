@@ -1,0 +1,1 @@
+"""Parameters and optimizer: `torch` trains in one process."""

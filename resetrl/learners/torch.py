@@ -1,0 +1,119 @@
+"""The one-process learner: AdamW on the parameters of a Hugging Face causal LM."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from resetrl.batch import take_rows
+from resetrl.errors import CheckpointError, TrainingError
+from resetrl.interfaces import Loss
+from resetrl.types import TokenBatch, Update
+
+
+def token_logprobs(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
+    """Log-probabilities [R, T] of `batch.token_ids` under the temperature-scaled model.
+
+    Column t speaks of token t; column 0 is 0. Right padding cannot reach earlier columns.
+    """
+    device = model.device
+    token_ids = batch.token_ids.to(device)
+    logits = model(
+        input_ids=token_ids, attention_mask=batch.attention_mask.to(device).long(), use_cache=False
+    ).logits[:, :-1]
+    scaled = logits.float() / batch.temperature
+    chosen = scaled.gather(-1, token_ids[:, 1:, None])[..., 0]
+    return torch.nn.functional.pad(chosen - scaled.logsumexp(dim=-1), (1, 0))
+
+
+class TorchLearner:
+    """AdamW with a constant learning rate, gradient-norm clipping and micro-batches."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        lr: float,
+        weight_decay: float,
+        betas: tuple[float, float],
+        max_grad_norm: float,
+        micro_batch: int,
+    ) -> None:
+        self._model = model
+        self._max_grad_norm = max_grad_norm
+        self._micro_batch = micro_batch
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._optimizer = torch.optim.AdamW(
+            self._parameters, lr=lr, weight_decay=weight_decay, betas=betas
+        )
+        self.num_parameters = sum(p.numel() for p in model.parameters())
+
+    def update(self, batch: TokenBatch, loss: Loss) -> Update:
+        """One optimizer step on the whole batch, in micro-batches of rows of similar length."""
+        rows = torch.arange(len(batch.uids))
+        if loss.ignores_zero_advantage:
+            rows = rows[batch.advantages != 0]
+        if not len(rows):
+            return Update(loss=0.0, grad_norm=0.0, metrics={"learner/trained_rollouts": 0.0})
+        lengths = batch.attention_mask[rows].sum(dim=1)
+        rows = rows[lengths.argsort(descending=True, stable=True)]
+        self._model.train()
+        self._optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        metrics: dict[str, float] = {"learner/trained_rollouts": float(len(rows))}
+        for part_rows in rows.split(self._micro_batch):
+            part = _to(take_rows(batch, part_rows), self._model.device)
+            value, part_metrics = loss.loss(token_logprobs(self._model, part), part)
+            if not math.isfinite(value.item()):
+                self._refuse(f"the loss is {value.item()}", batch)
+            value.backward()  # type: ignore[no-untyped-call]
+            total += value.item()
+            for name, number in part_metrics.items():
+                metrics[name] = metrics.get(name, 0.0) + number
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm).item()
+        if not math.isfinite(norm):
+            self._refuse(f"the gradient norm is {norm}", batch)
+        self._optimizer.step()
+        return Update(loss=total, grad_norm=norm, metrics=metrics)
+
+    def _refuse(self, what: str, batch: TokenBatch) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        prompts = ", ".join(dict.fromkeys(batch.uids))
+        raise TrainingError(
+            f"{what}: stopped before the parameters changed; lower learner.lr or look at the "
+            f"prompts of this batch: {prompts}"
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write a Hugging Face folder and the optimizer's state."""
+        self._model.save_pretrained(folder)
+        torch.save(self._optimizer.state_dict(), folder / "optimizer.pt")
+
+    def load(self, folder: Path) -> None:
+        """Restore parameters and optimizer to the last bit."""
+        from safetensors.torch import load_model
+
+        missing, unexpected = load_model(self._model, folder / "model.safetensors", strict=False)
+        tied = set(getattr(self._model, "_tied_weights_keys", None) or ())
+        if unexpected or set(missing) - tied:
+            raise CheckpointError(
+                f"{folder} holds another model: it lacks {sorted(set(missing) - tied)} and adds "
+                f"{sorted(unexpected)}; resume with the model it was written by"
+            )
+        state = torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu")
+        self._optimizer.load_state_dict(state)
+
+
+def _to(batch: TokenBatch, device: torch.device) -> TokenBatch:
+    import dataclasses
+
+    moved = {
+        field.name: value.to(device)
+        for field in dataclasses.fields(batch)
+        if isinstance(value := getattr(batch, field.name), Tensor)
+    }
+    return dataclasses.replace(batch, **moved)

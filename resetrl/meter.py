@@ -1,0 +1,52 @@
+"""Measures what each phase of a step costs: seconds, requests and tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+
+from resetrl.interfaces import EngineCounters
+from resetrl.types import PhaseUsage
+
+
+class Meter:
+    """Collects the ledger rows of one step.
+
+    Tokens are differences of the engine's own counters, so the ledger cannot disagree with the
+    engine. FLOPs are estimated as 2 x parameters for each token computed, 6 x for each learned.
+    A phase inside another (a localization inside a selection) is not possible: phases are flat.
+    """
+
+    def __init__(self, counters: EngineCounters, num_parameters: int) -> None:
+        self._counters = counters
+        self._num_parameters = num_parameters
+        self._usage: dict[str, PhaseUsage] = {}
+        self._started = time.perf_counter()
+
+    @contextmanager
+    def phase(self, name: str, learned_tokens: int = 0) -> Iterator[None]:
+        """Charge what happens inside to a phase; a phase may be entered several times."""
+        before, start = astuple(self._counters), time.perf_counter()
+        yield
+        seconds = time.perf_counter() - start
+        requests, prompt, cached, generated = (
+            after - earlier for after, earlier in zip(astuple(self._counters), before, strict=True)
+        )
+        flops = self._num_parameters * (2.0 * (prompt + generated) + 6.0 * learned_tokens)
+        spent = self._usage.get(name, PhaseUsage())
+        self._usage[name] = PhaseUsage(
+            requests=spent.requests + requests,
+            prompt_tokens=spent.prompt_tokens + prompt,
+            cached_tokens=spent.cached_tokens + cached,
+            generated_tokens=spent.generated_tokens + generated,
+            seconds=spent.seconds + seconds,
+            flops=spent.flops + flops,
+        )
+
+    def usage(self) -> dict[str, PhaseUsage]:
+        """Every phase so far, and as `other` the seconds that belong to none of them."""
+        total = time.perf_counter() - self._started
+        other = total - sum(usage.seconds for usage in self._usage.values())
+        return {**self._usage, "other": PhaseUsage(seconds=other)}

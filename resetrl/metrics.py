@@ -1,0 +1,132 @@
+"""What a step's groups say, as flat numbers for tracking."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from resetrl.interfaces import StepChecker, Task
+from resetrl.thoughts import stripped_thoughts
+from resetrl.types import Group, Rollout, Verdict
+
+
+def step_metrics(
+    groups: Sequence[Group],
+    advantages: Sequence[Sequence[float]],
+    draws: Sequence[tuple[Rollout, Verdict]],
+    task: Task,
+    delimiter: str,
+) -> dict[str, float]:
+    """Rewards, group variance, corrections, reset quality and accounting of one step.
+
+    `draws/accuracy` is over all fresh rollouts, kept or not, so it is no function of the split.
+    Shares over nothing (no reset group in the step) are left out rather than logged as 0.
+    """
+    resets = [group for group in groups if group.kind == "reset"]
+    trained = [rollout for group in groups for rollout in group.rollouts]
+    return {
+        "draws/accuracy": _share(verdict.correct for _, verdict in draws),
+        "reward/mean": _mean([reward for group in groups for reward in group.rewards]),
+        **_group_metrics("base", [group for group in groups if group.kind == "base"]),
+        **_group_metrics("reset", resets),
+        "groups/with_variance": _share(any(row) for row in advantages),
+        **_reset_metrics(resets),
+        **_localization_metrics(resets, task, delimiter),
+        **_shape_metrics(trained),
+        **_rollout_accounting(trained, draws),
+    }
+
+
+def _group_metrics(kind: str, groups: Sequence[Group]) -> dict[str, float]:
+    if not groups:
+        return {}
+    return {
+        f"{kind}/accuracy": _share(verdict.correct for g in groups for verdict in g.verdicts),
+        f"{kind}/with_variance": _share(len(set(group.rewards)) > 1 for group in groups),
+    }
+
+
+def _reset_metrics(resets: Sequence[Group]) -> dict[str, float]:
+    """How often a reset corrects its seed, where it goes back to, how the selector decided."""
+    states = [group.reset_state for group in resets if group.reset_state is not None]
+    if not states:
+        return {}
+    depths = [
+        (state.selection.thought - 1) / max(len(state.seed.completion.thoughts) - 1, 1)
+        for state in states
+    ]
+    statuses = Counter(state.selection.status for state in states)
+    return {
+        "reset/corrected": _share(any(v.correct for v in group.verdicts) for group in resets),
+        "reset/thought": _mean([float(state.selection.thought) for state in states]),
+        "reset/relative_depth": _mean(depths),
+        **{f"reset/depth_quarter_{q}": _share(_quarter(d) == q for d in depths) for q in range(4)},
+        **{f"localization/{name}": n / len(states) for name, n in sorted(statuses.items())},
+    }
+
+
+def _quarter(depth: float) -> int:
+    return min(int(depth * 4), 3)
+
+
+def _localization_metrics(
+    resets: Sequence[Group], task: Task, delimiter: str
+) -> dict[str, float]:
+    """The chosen thought against the true first wrong one, where the task knows it."""
+    if not isinstance(task, StepChecker):
+        return {}
+    offsets = []
+    for group in resets:
+        if group.reset_state is None:
+            continue
+        seed = group.reset_state.seed
+        thoughts = stripped_thoughts(seed.completion, delimiter)
+        truth = task.first_wrong_thought(seed.prompt.problem, thoughts)
+        if truth is not None:
+            offsets.append(group.reset_state.selection.thought - truth)
+    if not offsets:
+        return {}
+    return {
+        "localization/exact": _share(offset == 0 for offset in offsets),
+        "localization/early": _share(offset < 0 for offset in offsets),
+        "localization/late": _share(offset > 0 for offset in offsets),
+        "localization/clean_prefix": _share(offset <= 0 for offset in offsets),
+    }
+
+
+def _shape_metrics(trained: Sequence[Rollout]) -> dict[str, float]:
+    """What completions look like: length, thoughts, fragments, and how they ended."""
+    completions = [rollout.completion for rollout in trained]
+    thoughts = sum(len(completion.thoughts) for completion in completions)
+    stops = Counter(completion.stop for completion in completions)
+    return {
+        "completion/tokens": _mean([float(len(c.token_ids)) for c in completions]),
+        "completion/thoughts": thoughts / len(completions),
+        "completion/fragments": sum(c.fragments for c in completions) / max(thoughts, 1),
+        **{f"stop/{reason}": count / len(completions) for reason, count in sorted(stops.items())},
+    }
+
+
+def _rollout_accounting(
+    trained: Sequence[Rollout], draws: Sequence[tuple[Rollout, Verdict]]
+) -> dict[str, float]:
+    """Rollouts drawn, trained and discarded, and the tokens drawn for nothing."""
+    kept = {id(rollout) for rollout in trained}
+    discarded = [rollout for rollout, _ in draws if id(rollout) not in kept]
+    num_suffixes = sum(rollout.completion.prefix_len > 0 for rollout in trained)
+    return {
+        "rollouts/trained": float(len(trained)),
+        "rollouts/drawn": float(len(trained) + len(discarded)),
+        "rollouts/discarded": float(len(discarded)),
+        "rollouts/discarded_tokens": float(sum(r.completion.num_drawn for r in discarded)),
+        "rollouts/with_prefix": float(num_suffixes),
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _share(flags: Iterable[bool]) -> float:
+    values = list(flags)
+    return sum(values) / len(values)

@@ -1,0 +1,1 @@
+"""From a configuration to a run: compose, train, evaluate, checkpoint, track, resume."""

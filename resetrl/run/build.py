@@ -1,0 +1,128 @@
+"""From a configuration to the objects a run works with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from resetrl.errors import ConfigError
+from resetrl.interfaces import (
+    Engine,
+    LearnerSpec,
+    Loss,
+    ResetSelector,
+    SelectorContext,
+    Task,
+    Verifier,
+)
+from resetrl.method import Method, Session
+from resetrl.models import LoadedModel
+from resetrl.plugins import Registry
+from resetrl.rng import derive_seed
+from resetrl.run.config import RunConfig
+from resetrl.splits import GroupSplit
+from resetrl.types import Rollout
+
+
+def build_component(registry: Registry, kind: str, options: Any) -> Any:
+    """The component a configuration node describes, or None where the node is null."""
+    if options is None:
+        return None
+    named = _as_dict(options)
+    name = named.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"{kind} has no name: choose one of {', '.join(registry.names(kind))}")
+    return registry.get(kind, name).build(named)
+
+
+def _as_dict(options: Any) -> dict[str, object]:
+    if isinstance(options, DictConfig):
+        options = OmegaConf.to_container(options, resolve=True)
+    if dataclasses.is_dataclass(options) and not isinstance(options, type):
+        return dataclasses.asdict(options)
+    if isinstance(options, Mapping):
+        return dict(options)
+    raise ConfigError(f"{options!r} is no component: give its name, as in loss=suffix_mean")
+
+
+def build_task(config: RunConfig, registry: Registry) -> Task:
+    return cast(Task, build_component(registry, "task", config.task))
+
+
+def build_method(config: RunConfig, registry: Registry) -> Method:
+    """The method; raises ConfigError if its parts do not fit one another or the budget."""
+    split = cast(GroupSplit, build_component(registry, "split", config.split))
+    selector = cast(
+        ResetSelector | None, build_component(registry, "reset_selector", config.reset_selector)
+    )
+    if split.budget != config.budget:
+        sizes = " + ".join(map(str, (split.base, *split.resets)))
+        verb = "exceeds" if split.budget > config.budget else "falls short of"
+        raise ConfigError(
+            f"split {sizes} = {split.budget} {verb} budget={config.budget}: set "
+            f"budget={split.budget}, or split.base and split.resets to add up to {config.budget}"
+        )
+    if split.resets and selector is None:
+        raise ConfigError(
+            f"split has reset groups {list(split.resets)} but reset_selector is null: choose "
+            f"{', '.join(registry.names('reset_selector'))}, or split=grpo"
+        )
+    if selector is not None and not split.resets:
+        raise ConfigError(
+            "reset_selector is set but the split has no reset group: choose reset_selector=null, "
+            "or a split such as 1x4"
+        )
+    if config.sampling.temperature == 0:
+        raise ConfigError(
+            "sampling.temperature is 0: greedy rollouts of a prompt are all alike and teach "
+            "nothing; choose a value above 0, such as 0.7"
+        )
+    return Method(
+        split=split,
+        seeds=config.seed_policy,
+        selector=selector,
+        loss=cast(Loss, build_component(registry, "loss", config.loss)),
+        advantage=config.advantage,
+        binarise_rewards=config.binarise_rewards,
+        mask_prefix=config.mask_prefix,
+        sampling=config.sampling,
+        limits=config.limits,
+    )
+
+
+def build_session(
+    config: RunConfig, registry: Registry, task: Task, loaded: LoadedModel
+) -> Session:
+    """The running parts: policy and learner on the loaded model, verifier, selector context."""
+    engine = cast(Engine, build_component(registry, "engine", config.engine))
+    learner = cast(LearnerSpec, build_component(registry, "learner", config.learner))
+    verifier = cast(Verifier | None, build_component(registry, "verifier", config.verifier))
+    policy = engine.start(loaded.model, loaded.tokenizer, config.model.delimiter)
+
+    def context(step: int) -> SelectorContext:
+        return SelectorContext(
+            policy=policy,
+            tokenizer=loaded.tokenizer,
+            task=task,
+            delimiter=config.model.delimiter,
+            localization_prompt=config.model.localization_prompt,
+            rng_seed=partial(_selection_seed, config.seed, step),
+        )
+
+    return Session(
+        policy=policy,
+        learner=learner.start(loaded.model),
+        verifier=verifier or task.verifier(),
+        task=task,
+        delimiter=config.model.delimiter,
+        run_seed=config.seed,
+        selector_context=context,
+    )
+
+
+def _selection_seed(run_seed: int, step: int, rollout: Rollout, purpose: str) -> int:
+    return derive_seed(run_seed, step, rollout.prompt.uid, purpose, rollout.index)

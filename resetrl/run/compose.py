@@ -1,0 +1,223 @@
+"""From the command line's overrides to a checked `RunConfig`, by hydra."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from resetrl.errors import CheckpointError, ConfigError
+from resetrl.models import ModelConfig
+from resetrl.plugins import KINDS, Registry, list_names
+from resetrl.run.config import RunConfig, component_schema, config_dir
+
+CONFIG_NAME = "train"
+CONFIG_FILE = "config.yaml"
+
+MAY_CHANGE_ON_RESUME = ("steps", "tracking", "checkpoint")
+"""Keys that do not change what a step computes; the rest of the configuration is the run."""
+
+
+def register_schemas(registry: Registry) -> None:
+    """Put the run's schema and every component's into hydra's ConfigStore."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=RunConfig)
+    store.store(group="model", name="schema", node=ModelConfig)
+    for component in registry:
+        *folders, name = component.name.split("/")
+        store.store(
+            group="/".join([component.kind, *folders]),
+            name=name,
+            package=component.kind,
+            node=component_schema(component),
+        )
+
+
+@contextmanager
+def opened_hydra(registry: Registry) -> Iterator[Hydra]:
+    """Hydra with our configuration and schemas, closed again on leaving."""
+    register_schemas(registry)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(
+        version_base="1.3", config_dir=str(config_dir()), job_name="resetrl"
+    ):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra
+
+
+def run_with_hydra(
+    overrides: Sequence[str],
+    registry: Registry,
+    job: Callable[[DictConfig, Path], Any],
+    *,
+    multirun: bool,
+) -> Any:
+    """Compose the configuration and call `job(config, run folder)`, once or as a sweep."""
+
+    def task(config: DictConfig) -> Any:
+        return job(config, Path(HydraConfig.get().runtime.output_dir))
+
+    with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
+        launch = hydra.multirun if multirun else hydra.run
+        result = launch(CONFIG_NAME, task, list(overrides))
+    return result if multirun else result.return_value
+
+
+def compose(overrides: Sequence[str], registry: Registry) -> DictConfig:
+    """The composed configuration alone, for `--cfg`, tests and tools."""
+    with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
+        config = hydra.compose_config(CONFIG_NAME, list(overrides), run_mode=_single_run())
+        return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+
+
+def _single_run() -> Any:
+    from hydra.types import RunMode
+
+    return RunMode.RUN
+
+
+def to_run_config(config: DictConfig) -> RunConfig:
+    """The typed configuration; raises ConfigError for a value out of range or missing."""
+    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), config)
+    missing = OmegaConf.missing_keys(merged)
+    if missing:
+        key = sorted(missing)[0]
+        raise ConfigError(f"{key} has no value: give it, for example {key}=...")
+    try:
+        run = OmegaConf.to_object(merged)
+    except (ValueError, OmegaConfBaseException) as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    assert isinstance(run, RunConfig)
+    return run
+
+
+@contextmanager
+def readable_errors(overrides: Sequence[str], registry: Registry) -> Iterator[None]:
+    """Turn hydra's errors into one sentence with the choices listed."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error, overrides, registry)) from error
+
+
+def explain(error: Exception, overrides: Sequence[str], registry: Registry) -> str:
+    """What hydra said, as one sentence that names the key, the value and what to choose."""
+    text = _innermost(error)
+    unknown = re.search(r"Could not find '([^']+)'", text)
+    if unknown:
+        group, _, name = unknown.group(1).partition("/")
+        choices = _choices(group, text, registry)
+        near = difflib.get_close_matches(name, choices, n=1)
+        hint = f"did you mean {near[0]}? Choose" if near else "choose"
+        return f"{group}={name} is unknown: {hint} {list_names(choices)}"
+    key = re.search(r"Key '([^']+)' is not in struct", text)
+    if key:
+        full = re.search(r"full_key: (\S+)", text)
+        name = full.group(1) if full else key.group(1)
+        known = _known_keys(name, overrides, registry)
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the keys here are {list_names(known, 30)}"
+        return f"{name} is no option of this run: {hint}"
+    value = re.search(r"(Value '.*?' .*)", text)
+    full = re.search(r"full_key: (\S+)", text)
+    if value and full:
+        return f"{full.group(1)}: {value.group(1)}"
+    return " ".join(text.split())
+
+
+def _innermost(error: BaseException) -> str:
+    """The messages of an error and its causes, the deepest first."""
+    messages: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        messages.insert(0, str(current))
+        current = current.__cause__
+    return "\n".join(messages)
+
+
+def _choices(group: str, text: str, registry: Registry) -> list[str]:
+    if group in KINDS:
+        return registry.names(group)
+    listed = [line.strip() for line in text.splitlines() if line.startswith("\t")]
+    return [name for name in listed if name != "schema"]
+
+
+def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list[str]:
+    """The keys beside an unknown one, in the configuration without the overrides that set it."""
+    kept = [item for item in overrides if name not in item.lstrip("+~").partition("=")[0]]
+    try:
+        with opened_hydra(registry) as hydra:
+            config = hydra.compose_config(CONFIG_NAME, kept, run_mode=_single_run())
+    except (HydraException, OmegaConfBaseException):
+        return []
+    parent, _, _ = name.rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else config
+    keys = [str(key) for key in node if key != "hydra"] if isinstance(node, DictConfig) else []
+    return [f"{parent}.{key}" if parent else key for key in keys]
+
+
+def flat_dict(config: DictConfig) -> Mapping[str, Any]:
+    """The resolved configuration as plain nested dictionaries."""
+    container = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def config_hash(config: DictConfig) -> str:
+    """Identifies what a run computes: its resolved configuration but for where it is kept."""
+    kept = {k: v for k, v in flat_dict(config).items() if k not in MAY_CHANGE_ON_RESUME}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_config(config: DictConfig, folder: Path) -> None:
+    """Write the resolved configuration into a new run folder."""
+    path = folder / CONFIG_FILE
+    if path.exists():
+        raise ConfigError(
+            f"{folder} already holds a run: go on with resume={folder}, or choose another "
+            "hydra.run.dir"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path} could not be written ({error.strerror}): choose another hydra.run.dir"
+        ) from error
+
+
+def load_config(folder: Path, overrides: Sequence[str]) -> DictConfig:
+    """A run's configuration for a resume; only keys that change no figure may be overridden."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is no run folder: it has no {CONFIG_FILE}")
+    try:
+        stored = OmegaConf.load(path)
+        changed = OmegaConf.merge(stored, OmegaConf.from_dotlist(list(overrides)))
+    except (OSError, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise CheckpointError(f"{path} is not readable: {error}") from error
+    assert isinstance(changed, DictConfig)
+    for item in overrides:
+        key = item.lstrip("+").partition("=")[0]
+        if key.partition(".")[0] not in MAY_CHANGE_ON_RESUME:
+            raise ConfigError(
+                f"{key} cannot change on resume, it would be another run: only "
+                f"{', '.join(MAY_CHANGE_ON_RESUME)} can; leave it out or start a new run"
+            )
+    return changed

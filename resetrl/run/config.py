@@ -1,0 +1,131 @@
+"""The configuration of a run: its schema, and how the command line becomes one.
+
+Values live in conf/; here is what they may be. A component's fields are its schema, so a plugin
+needs no further file: registering it makes `kind=name kind.option=value` typed and checked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_origin, get_type_hints
+
+from resetrl.advantages import Scale
+from resetrl.models import ModelConfig
+from resetrl.plugins import Component, options_of
+from resetrl.run.tracking import TrackingConfig
+from resetrl.splits import SeedPolicy
+from resetrl.types import Limits, Sampling
+
+
+@dataclass
+class EvaluationConfig:
+    """Answering held-out problems once each, greedily unless a temperature is given.
+
+    every: training steps between evaluations; the first is before any training, the last after.
+    problems: how many of the task's held-out problems, 0 for all.
+    """
+
+    every: int = 20
+    problems: int = 0
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        _at_least("evaluation.every", self.every, 1)
+        _at_least("evaluation.problems", self.problems, 0)
+        Sampling(self.temperature, self.top_p)
+
+
+@dataclass
+class CheckpointConfig:
+    """Saving what a resume needs. every: steps between checkpoints; keep: how many are kept."""
+
+    every: int = 20
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        _at_least("checkpoint.every", self.every, 1)
+        _at_least("checkpoint.keep", self.keep, 1)
+
+
+@dataclass
+class RunConfig:
+    """Everything a run depends on; resolved, it is the identity of the run.
+
+    seed: the run seed, from which every random choice is derived.
+    steps: optimizer steps.
+    prompts_per_step: prompts in one step, each with `budget` rollouts.
+    budget: rollouts trained a prompt; the split must add up to it.
+    save_rollouts_every: steps between saved rollouts, for `resetrl show`.
+    num_threads: CPU threads of torch; another number may change the last bits of every figure.
+    """
+
+    method: str = "srpo"
+    seed: int = 0
+    steps: int = 80
+    prompts_per_step: int = 16
+    budget: int = 8
+    task: Any = None
+    model: ModelConfig = field(default_factory=ModelConfig)
+    engine: Any = None
+    learner: Any = None
+    verifier: Any = None
+    split: Any = None
+    reset_selector: Any = None
+    loss: Any = None
+    seed_policy: SeedPolicy = field(default_factory=SeedPolicy)
+    advantage: Scale = "population_std"
+    binarise_rewards: bool = False
+    mask_prefix: bool = True
+    sampling: Sampling = field(default_factory=Sampling)
+    limits: Limits = field(default_factory=Limits)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    save_rollouts_every: int = 10
+    num_threads: int = 2
+    plugin_paths: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "prompts_per_step", "save_rollouts_every", "num_threads"):
+            _at_least(name, getattr(self, name), 1)
+        _at_least("budget", self.budget, 2)
+        _at_least("seed", self.seed, 0)
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name} is {value}: choose at least {least}")
+
+
+def config_dir() -> Path:
+    """The folder of the shipped configuration: inside the wheel, or beside a source checkout."""
+    package = Path(__file__).parents[1]
+    return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
+
+
+def component_schema(component: Component) -> type:
+    """A dataclass hydra can read: the component's name and its options with their defaults.
+
+    OmegaConf has no Literal: such options are strings to it and are checked by
+    `Component.build`.
+    """
+    hints = get_type_hints(component.cls)
+    fields: list[tuple[str, Any, Any]] = [("name", str, component.name)]
+    for option in options_of(component.cls):
+        hint = str if get_origin(hints[option.name]) is Literal else hints[option.name]
+        fields.append((option.name, hint, _schema_default(option, component)))
+    return dataclasses.make_dataclass(f"{component.cls.__name__}Options", fields)
+
+
+def _schema_default(option: dataclasses.Field[object], component: Component) -> Any:
+    if option.name in component.defaults:
+        value = component.defaults[option.name]
+        return field(default_factory=lambda: value)
+    if option.default is not dataclasses.MISSING:
+        return field(default=option.default)
+    if option.default_factory is not dataclasses.MISSING:
+        return field(default_factory=option.default_factory)
+    return field(default="???")

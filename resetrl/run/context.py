@@ -1,0 +1,45 @@
+"""What observers of a run are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resetrl.types import Rollout, Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A run as its observers see it.
+
+    `config` is the resolved configuration (the identity of the run), `folder` holds everything
+    the run writes, `start_step` is 0 or the step of the checkpoint it resumes from, `plugins` is
+    the manifest of all plugins loaded.
+    """
+
+    name: str
+    folder: Path
+    config: Mapping[str, object]
+    start_step: int
+    total_steps: int
+    plugins: Sequence[Mapping[str, str]]
+    console: Console
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The held-out problems answered once each, without resets, after `step` training steps.
+
+    `judged[i]` is the rollout of the i-th held-out problem and its verdict.
+    """
+
+    step: int
+    accuracy: float
+    reward: float
+    judged: Sequence[tuple[Rollout, Verdict]]
+    seconds: float

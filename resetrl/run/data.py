@@ -1,0 +1,56 @@
+"""Which problems each step trains on, and their prompts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from resetrl.errors import ConfigError, TrainingError
+from resetrl.models import LoadedModel, ModelConfig
+from resetrl.prompts import completion_ids
+from resetrl.rng import derive_seed
+from resetrl.types import Limits, Problem, Prompt
+
+
+@dataclass(frozen=True)
+class PromptMaker:
+    """Renders problems to prompts and checks that a first thought fits behind them."""
+
+    loaded: LoadedModel
+    model: ModelConfig
+    limits: Limits
+
+    def prompt(self, problem: Problem) -> Prompt:
+        """The prompt of a problem; raises TrainingError if it is too long for the context."""
+        token_ids = completion_ids(
+            self.model.prompt, self.loaded.tokenizer, problem.question, chat=self.model.chat
+        )
+        context_len = int(self.loaded.model.config.max_position_embeddings)
+        if len(token_ids) + self.limits.max_thought_len > context_len:
+            raise TrainingError(
+                f"the prompt of {problem.uid} has {len(token_ids)} tokens: with a thought of "
+                f"{self.limits.max_thought_len} it exceeds the model's context of {context_len}; "
+                "lower limits.max_thought_len or leave the problem out"
+            )
+        return Prompt(problem, token_ids)
+
+
+def problems_of_step(
+    problems: Sequence[Problem], step: int, prompts_per_step: int, run_seed: int
+) -> list[Problem]:
+    """The problems of the 1-based step: each epoch is its own shuffle, its last part left out.
+
+    A function of its arguments alone, so that a resumed run needs no data position.
+    """
+    steps_per_epoch = len(problems) // prompts_per_step
+    if not steps_per_epoch:
+        raise ConfigError(
+            f"prompts_per_step is {prompts_per_step} but the task has {len(problems)} training "
+            "problems: lower it or use a larger task"
+        )
+    epoch, place = divmod(step - 1, steps_per_epoch)
+    order = list(range(len(problems)))
+    random.Random(derive_seed(run_seed, "epoch", epoch)).shuffle(order)
+    chosen = order[place * prompts_per_step : (place + 1) * prompts_per_step]
+    return [problems[index] for index in chosen]

@@ -1,0 +1,37 @@
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from resetrl.run.loop import Outcome
+
+
+def print_summary(outcome: Outcome, console: Console) -> None:
+    """Held-out accuracy from first to last, what it cost, and where to look next."""
+    first, last = outcome.evaluations[0], outcome.evaluations[-1]
+    ledger = outcome.ledger
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row(
+        "accuracy",
+        f"[bold]{last.accuracy:.3f}[/] on {len(last.judged)} held-out problems after "
+        f"{last.step} steps; {first.accuracy:.3f} after {first.step} "
+        f"([bold]{last.accuracy - first.accuracy:+.3f}[/])",
+    )
+    table.add_row(
+        "cost",
+        f"{ledger.seconds:.0f} s in steps, {ledger.rollouts:,.0f} rollouts drawn "
+        f"({ledger.discarded_rollouts:,.0f} not trained), "
+        f"{ledger.generated_tokens:,.0f} tokens generated",
+    )
+    table.add_row("weights", f"{outcome.checkpoint} (hash {outcome.weights_hash})")
+    table.add_row("curve", str(outcome.folder / "learning_curve.png"))
+    table.add_row("resets", f"resetrl show {shlex.quote(str(outcome.folder))}")
+    table.add_row("MLflow", outcome.tracking_hint)
+    console.print()
+    console.print(table, soft_wrap=True)

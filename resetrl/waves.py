@@ -1,0 +1,141 @@
+"""The generation waves of a step: draws, localizations, suffixes.
+
+Everything independent is generated together, over all prompts of the batch, and every random
+draw comes from (run seed, step, prompt uid, purpose, index).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from resetrl.errors import TrainingError
+from resetrl.meter import Meter
+from resetrl.method import Method, Session
+from resetrl.rng import derive_seed
+from resetrl.splits import draws_wanted
+from resetrl.types import Group, Prefix, Prompt, Request, ResetState, Rollout, Verdict
+
+Draws = list[tuple[Rollout, Verdict]]
+"""Rollouts drawn from one prompt, in drawing order, each with its verdict."""
+
+
+def usable_failures(draws: Draws) -> list[bool]:
+    """Which draws may become seeds: they failed and have a thought to go back to."""
+    return [not verdict.correct and bool(r.completion.thoughts) for r, verdict in draws]
+
+
+def draw_rollouts(
+    step: int, prompts: Sequence[Prompt], method: Method, session: Session, meter: Meter
+) -> list[Draws]:
+    """Fresh rollouts of every prompt: one wave, and top-ups for prompts that lack a seed."""
+    draws: list[Draws] = [[] for _ in prompts]
+    while True:
+        wanted = [draws_wanted(method.split, method.seeds, usable_failures(mine)) for mine in draws]
+        if not any(wanted):
+            return draws
+        origins = [
+            (prompts[place], Prefix(), len(draws[place]) + extra)
+            for place, count in enumerate(wanted)
+            for extra in range(count)
+        ]
+        judged = iter(_wave("draw", step, origins, method, session, meter))
+        for mine, count in zip(draws, wanted, strict=True):
+            mine += [next(judged) for _ in range(count)]
+
+
+def select_reset_states(
+    step: int, seeds: Sequence[Draws], method: Method, session: Session, meter: Meter
+) -> list[list[ResetState]]:
+    """For each prompt the reset states of its seeds, chosen for all prompts at once."""
+    flat = [seed for mine in seeds for seed in mine]
+    if not flat or method.selector is None:
+        return [[] for _ in seeds]
+    with meter.phase("localize"):
+        selections = method.selector.select(
+            [rollout for rollout, _ in flat], session.selector_context(step)
+        )
+    name = type(method.selector).__name__
+    if len(selections) != len(flat):
+        raise TrainingError(
+            f"reset selector {name} returned {len(selections)} selections for {len(flat)} seeds: "
+            "it must return one a seed, in order"
+        )
+    states = [
+        ResetState(rollout, verdict, selection)
+        for (rollout, verdict), selection in zip(flat, selections, strict=True)
+    ]
+    for state in states:
+        num_thoughts = len(state.seed.completion.thoughts)
+        if not 1 <= state.selection.thought <= num_thoughts:
+            raise TrainingError(
+                f"reset selector {name} chose thought {state.selection.thought} of a seed of "
+                f"{num_thoughts} thoughts (prompt {state.seed.prompt.uid}): thoughts count from 1"
+            )
+    remaining = iter(states)
+    return [[next(remaining) for _ in mine] for mine in seeds]
+
+
+def sample_suffixes(
+    step: int,
+    reset_states: Sequence[Sequence[ResetState]],
+    sizes: Sequence[Sequence[int]],
+    method: Method,
+    session: Session,
+    meter: Meter,
+) -> list[list[Group]]:
+    """For each prompt its reset groups: suffixes of each reset state, all in one wave."""
+    origins = [
+        (state.seed.prompt, state.prefix, sum(mine_sizes[:place]) + index)
+        for mine, mine_sizes in zip(reset_states, sizes, strict=True)
+        for place, state in enumerate(mine)
+        for index in range(mine_sizes[place])
+    ]
+    judged = iter(_wave("suffix", step, origins, method, session, meter))
+    return [
+        [_reset_group(state, size, judged) for state, size in zip(mine, mine_sizes, strict=True)]
+        for mine, mine_sizes in zip(reset_states, sizes, strict=True)
+    ]
+
+
+def _reset_group(
+    state: ResetState, size: int, judged: Iterator[tuple[Rollout, Verdict]]
+) -> Group:
+    rollouts, verdicts = zip(*(next(judged) for _ in range(size)), strict=True)
+    return Group("reset", rollouts, verdicts, state)
+
+
+def _wave(
+    purpose: str,
+    step: int,
+    origins: Sequence[tuple[Prompt, Prefix, int]],
+    method: Method,
+    session: Session,
+    meter: Meter,
+) -> Draws:
+    """Generate from every origin (prompt, prefix, index) in one call, and verify the rollouts."""
+    if not origins:
+        return []
+    requests = [
+        Request(
+            prompt_ids=prompt.token_ids,
+            rng_seed=derive_seed(session.run_seed, step, prompt.uid, purpose, index),
+            sampling=method.sampling,
+            limits=method.limits,
+            prefix=prefix,
+        )
+        for prompt, prefix, index in origins
+    ]
+    with meter.phase(purpose):
+        completions = session.policy.generate(requests)
+    rollouts = [
+        Rollout(prompt, completion, index)
+        for (prompt, _, index), completion in zip(origins, completions, strict=True)
+    ]
+    with meter.phase("verify"):
+        verdicts = session.verifier.verify(rollouts)
+    if len(verdicts) != len(rollouts):
+        raise TrainingError(
+            f"verifier {type(session.verifier).__name__} returned {len(verdicts)} verdicts for "
+            f"{len(rollouts)} rollouts: it must return one a rollout, in order"
+        )
+    return list(zip(rollouts, verdicts, strict=True))

@@ -1,0 +1,131 @@
+import dataclasses
+
+import pytest
+import torch
+from parity import case, case_ids
+
+from resetrl.batch import take_rows
+from resetrl.builtin.losses import Clipped, SuffixMean
+from resetrl.types import TokenBatch
+
+
+def recorded_batch(given, *, advantages=None, starts=None):
+    """A case's tensors as a TokenBatch; its columns are the completion's, without a prompt."""
+    mask = torch.tensor(given["response_mask"], dtype=torch.bool)
+    columns = torch.arange(mask.shape[1])
+    starts = torch.tensor(given["suffix_start_idx"] if starts is None else starts)
+    loss_mask = mask & (columns[None, :] >= starts[:, None])
+    return TokenBatch(
+        token_ids=torch.zeros(mask.shape, dtype=torch.int64),
+        attention_mask=mask,
+        loss_mask=loss_mask,
+        old_logprobs=torch.tensor(given["old_log_prob"]),
+        advantages=torch.tensor(given["reset_advantage"] if advantages is None else advantages),
+        temperature=1.0,
+        num_rollouts=len(mask),
+        num_loss_tokens=int(loss_mask.sum()),
+        uids=("a", "b", "c"),
+    )
+
+
+def value_and_gradient(loss, given, batch):
+    logprobs = torch.tensor(given["log_prob"], requires_grad=True)
+    value, metrics = loss.loss(logprobs, batch)
+    value.backward()
+    return value.item(), logprobs.grad, metrics
+
+
+def loss_of_case(case_id):
+    given = case(case_id)["input"]
+    if case_id.startswith("loss_srpo_clip") or "verl" in case_id:
+        aggregation = given["loss_agg_mode"].replace("-", "_")
+        return Clipped(aggregation=aggregation, fixed_length=5)
+    return SuffixMean()
+
+
+@pytest.mark.parametrize("case_id", case_ids("loss", "parity"))
+def test_losses_and_gradients_equal_the_reference(case_id):
+    recorded = case(case_id)
+    given, expected = recorded["input"], recorded["expected"]
+    if "advantages" in given:  # verl's own loss: one advantage a row, no prefix
+        rows = [row[0] for row in given["advantages"]]
+        batch = recorded_batch(given, advantages=rows, starts=[0, 0, 0])
+    else:
+        batch = recorded_batch(given)
+    value, gradient, metrics = value_and_gradient(loss_of_case(case_id), given, batch)
+    assert value == pytest.approx(expected["loss"], abs=1e-6)
+    torch.testing.assert_close(
+        gradient, torch.tensor(expected["grad_log_prob"]), atol=1e-6, rtol=0
+    )
+    named = expected["metrics"]
+    if "actor/ppo_kl" in named:
+        assert metrics["learner/kl_to_old"] == pytest.approx(named["actor/ppo_kl"], abs=1e-6)
+        assert metrics["learner/clip_fraction"] == pytest.approx(
+            named["actor/pg_clipfrac"], abs=1e-6
+        )
+
+
+@pytest.mark.parametrize("field", ["advantages", "loss_mask", "old_logprobs"])
+def test_a_batch_that_lacks_a_field_is_an_error_where_the_reference_trains_on(field):
+    given = case("loss_srpo_missing_fields")["input"]
+    batch = recorded_batch(given, advantages=[1.0, 1.0, 1.0], starts=[0, 0, 0])
+    columns = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+    del columns[field]
+    with pytest.raises(TypeError, match=field):
+        TokenBatch(**columns)
+
+
+def test_token_mean_over_micro_batches_is_token_mean_over_the_batch():
+    recorded = case("loss_token_mean_microbatch_dependence")
+    given, expected = recorded["input"], recorded["expected"]
+    batch = recorded_batch(given)
+    logprobs = torch.tensor(given["log_prob"])
+    parts = [
+        Clipped().loss(logprobs[row : row + 1], trimmed(batch, row))[0].item() for row in range(3)
+    ]
+    assert sum(parts) == pytest.approx(expected["one_batch_token_mean"], abs=1e-6)
+    assert sum(parts) != pytest.approx(expected["micro_batch_1"], abs=1e-2)
+
+
+def trimmed(batch, row):
+    """One row of the batch as a micro-batch, at its full width so that columns still agree."""
+    part = take_rows(dataclasses.replace(batch, attention_mask=torch.ones_like(batch.loss_mask)),
+                     torch.tensor([row]))
+    assert part.num_loss_tokens == 10
+    return part
+
+
+def test_a_fully_masked_rollout_counts_in_the_mean_of_suffix_mean():
+    given = case("loss_srpo_masked")["input"]
+    batch = recorded_batch(given, starts=[0, 5, 3])
+    value, gradient, _ = value_and_gradient(SuffixMean(), given, batch)
+    # Row 0 alone is trained: -(1/3) * 1 * mean(-.1, -.2, -.3, -.4, -.5) = 0.1.
+    assert value == pytest.approx(0.1, abs=1e-6)
+    assert gradient[1:].abs().sum() == 0
+
+
+def test_the_dual_clip_caps_the_loss_of_a_negative_advantage():
+    given = {
+        "response_mask": [[1]],
+        "old_log_prob": [[-5.0]],
+        "reset_advantage": [-1.0],
+        "suffix_start_idx": [0],
+        "log_prob": [[-0.1]],
+    }
+    value, gradient, _ = value_and_gradient(Clipped(), given, recorded_batch(given))
+    assert value == pytest.approx(3.0)  # the ratio is e^4.9 = 134
+    assert gradient.item() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip_low": 1.5}, "clip_low=1.5"),
+        ({"clip_high": 0.0}, "clip_high=0.0"),
+        ({"dual_clip": 1.0}, "dual_clip is 1.0"),
+        ({"fixed_length": 0}, "fixed_length is 0"),
+    ],
+)
+def test_clip_options_out_of_range_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        Clipped(**options)

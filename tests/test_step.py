@@ -1,0 +1,240 @@
+import dataclasses
+import functools
+
+import pytest
+
+from resetrl.builtin.losses import SuffixMean
+from resetrl.builtin.selectors import Oracle, SelfLocalization, Uniform
+from resetrl.errors import TrainingError
+from resetrl.method import Method, Session
+from resetrl.splits import GroupSplit, SeedPolicy
+from resetrl.step import train_step
+from resetrl.testing import (
+    FakeTask,
+    RecordingLearner,
+    ScriptedPolicy,
+    make_context,
+    make_problems,
+)
+from resetrl.testing.fakes import FakeTokenizer
+from resetrl.types import Limits, Prompt, Sampling, Selection
+
+ONE_BY_FOUR = GroupSplit(4, (4,))
+
+
+def make_method(split=ONE_BY_FOUR, selector=None, **options):
+    method = Method(
+        split=split,
+        seeds=SeedPolicy(),
+        selector=selector,
+        loss=SuffixMean(),
+        advantage="population_std",
+        binarise_rewards=False,
+        mask_prefix=True,
+        sampling=Sampling(),
+        limits=Limits(max_thoughts=6, max_thought_len=40, max_completion_len=200),
+    )
+    return dataclasses.replace(method, **options)
+
+
+def make_session(policy):
+    task = FakeTask()
+    return Session(
+        policy=policy,
+        learner=RecordingLearner(),
+        verifier=task.verifier(),
+        task=task,
+        delimiter="</thought>",
+        run_seed=0,
+        selector_context=lambda step: make_context(policy, task=task),
+    )
+
+
+def make_prompts(num):
+    return [
+        Prompt(problem, tuple(FakeTokenizer().encode(problem.question)))
+        for problem in make_problems(num)
+    ]
+
+
+def boxed(answer):
+    return f"\\boxed{{{answer}}}"
+
+
+# One prompt, 0+1 = 1: the second of four draws fails at its second thought.
+DRAWS = [["a", boxed(1)], ["a", "b!", boxed(9)], ["c", boxed(1)], ["d", boxed(1)]]
+SUFFIXES = [["e", boxed(1)], ["f", boxed(2)], ["g", boxed(2)], ["h", boxed(1)]]
+
+
+def test_srpo_goes_back_to_the_thought_the_policy_names_and_trains_the_suffix_only():
+    policy = ScriptedPolicy([*DRAWS, [boxed(2)], *SUFFIXES])
+    session = make_session(policy)
+    record = train_step(1, make_prompts(1), make_method(selector=SelfLocalization()), session)
+
+    base, reset = record.groups
+    assert (base.kind, base.rewards) == ("base", (1.0, 0.0, 1.0, 1.0))
+    assert (reset.kind, reset.rewards) == ("reset", (1.0, 0.0, 0.0, 1.0))
+    assert record.advantages[0] == pytest.approx([0.57735, -1.73205, 0.57735, 0.57735], abs=1e-4)
+    assert record.advantages[1] == [1.0, -1.0, -1.0, 1.0]
+    assert reset.reset_state.seed is base.rollouts[1]
+    assert reset.reset_state.selection.thought == 2
+    assert [r.completion.thoughts[0] for r in reset.rollouts] == ["a</thought>"] * 4
+    assert [r.completion.thoughts[1] for r in reset.rollouts] == [
+        f"{letter}</thought>" for letter in "efgh"
+    ]
+
+    batch = session.learner.batches[0]
+    # The prompt has 3 tokens and the prefix "a</thought>" 2: suffix rows are trained from token 5.
+    assert batch.loss_mask[4:].long().tolist() == [[0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0]] * 4
+    assert batch.loss_mask[0].long().tolist() == [0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0]
+
+
+def test_a_step_is_three_waves_and_its_ledger_is_the_engines_counters():
+    policy = ScriptedPolicy([*DRAWS, [boxed(2)], *SUFFIXES])
+    session = make_session(policy)
+    record = train_step(1, make_prompts(1), make_method(selector=SelfLocalization()), session)
+    phases = record.phases
+    assert list(phases) == ["draw", "verify", "localize", "suffix", "learn", "other"]
+    assert [phases[name].requests for name in ("draw", "localize", "suffix")] == [4, 1, 4]
+    for column in ("requests", "prompt_tokens", "cached_tokens", "generated_tokens"):
+        total = sum(getattr(usage, column) for usage in phases.values())
+        assert total == getattr(policy.counters, column)
+    assert phases["learn"].flops == 6 * 1000 * session.learner.batches[0].attention_mask.sum()
+
+
+def test_the_oracle_and_uniform_run_the_same_step_without_asking_the_policy():
+    for selector in (Oracle(), Uniform()):
+        session = make_session(ScriptedPolicy([*DRAWS, *SUFFIXES]))
+        record = train_step(1, make_prompts(1), make_method(selector=selector), session)
+        assert [group.kind for group in record.groups] == ["base", "reset"]
+    assert record.metrics["localization/drawn"] == 1.0
+
+
+def test_grpo_is_one_group_of_fresh_rollouts():
+    session = make_session(ScriptedPolicy([*DRAWS, *DRAWS]))
+    record = train_step(1, make_prompts(1), make_method(split=GroupSplit(8)), session)
+    assert [group.kind for group in record.groups] == ["base"]
+    assert record.groups[0].rewards == (1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0)
+    assert "localize" not in record.phases
+    assert not any(name.startswith(("reset/", "localization/")) for name in record.metrics)
+
+
+def test_prompts_without_a_failure_draw_on_together_and_end_as_one_group():
+    right = ["a", boxed(1)]
+    script = [right] * 12
+    session = make_session(ScriptedPolicy(script))
+    record = train_step(1, make_prompts(1), make_method(selector=Uniform()), session)
+    assert [len(group.rollouts) for group in record.groups] == [8]
+    assert record.metrics["rollouts/drawn"] == 12
+    assert record.metrics["rollouts/discarded"] == 4
+    assert record.metrics["groups/with_variance"] == 0.0
+
+
+def test_graded_rewards_can_be_binarised_for_every_group_alike():
+    class Graded:
+        def verify(self, rollouts):
+            task = FakeTask().verifier()
+            return [
+                dataclasses.replace(v, reward=0.5 if not v.correct else 1.0)
+                for v in task.verify(rollouts)
+            ]
+
+    policy = ScriptedPolicy([*DRAWS, *SUFFIXES])
+    session = dataclasses.replace(make_session(policy), verifier=Graded())
+    method = make_method(selector=Oracle(), advantage="mean_only", binarise_rewards=True)
+    record = train_step(1, make_prompts(1), method, session)
+    assert record.advantages == [[0.25, -0.75, 0.25, 0.25], [0.5, -0.5, -0.5, 0.5]]
+
+
+def test_two_prompts_with_the_same_first_200_characters_keep_their_own_rollouts():
+    problems = make_problems(2)
+    shared = "A" * 200
+    prompts = [
+        Prompt(problem, tuple(FakeTokenizer().encode(shared + suffix)))
+        for problem, suffix in zip(problems, ("one", "two"), strict=True)
+    ]
+    script = [[boxed(1)]] * 8 + [[boxed(2)]] * 8
+    record = train_step(
+        1, prompts, make_method(split=GroupSplit(8)), make_session(ScriptedPolicy(script))
+    )
+    assert [group.prompt.uid for group in record.groups] == ["train-0", "train-1"]
+    assert [group.rewards for group in record.groups] == [(1.0,) * 8, (1.0,) * 8]
+
+
+def test_every_request_of_a_step_has_its_own_seed():
+    policy = ScriptedPolicy(lambda request: ["a", boxed(9)])
+    train_step(1, make_prompts(2), make_method(GroupSplit(0, (4, 4)), Uniform()), make_session(policy))
+    seeds = [request.rng_seed for request in policy.requests]
+    assert len(seeds) == len(set(seeds)) == 2 * (4 + 8)
+
+
+def test_the_same_step_draws_the_same_whatever_prompts_are_beside_it():
+    policies = [ScriptedPolicy(lambda request: ["a", boxed(9)]) for _ in range(2)]
+    method = make_method(selector=Uniform())
+    train_step(3, make_prompts(1), method, make_session(policies[0]))
+    train_step(3, make_prompts(2), method, make_session(policies[1]))
+    alone = {request.rng_seed for request in policies[0].requests}
+    assert alone < {request.rng_seed for request in policies[1].requests}
+
+
+@pytest.mark.parametrize(
+    ("selections", "message"),
+    [
+        ([Selection(4, "x")], r"chose thought 4 of a seed of 3 thoughts \(prompt train-0\)"),
+        ([Selection(0, "x")], "chose thought 0 of a seed of 3 thoughts"),
+        ([], "returned 0 selections for 1 seeds"),
+    ],
+)
+def test_a_selector_outside_the_seed_stops_the_run(selections, message):
+    class Broken:
+        def select(self, seeds, context):
+            return selections
+
+    session = make_session(ScriptedPolicy([*DRAWS]))
+    with pytest.raises(TrainingError, match=message):
+        train_step(1, make_prompts(1), make_method(selector=Broken()), session)
+    assert session.learner.batches == []
+
+
+def test_a_verifier_that_loses_a_verdict_stops_the_run():
+    class Broken:
+        def verify(self, rollouts):
+            return []
+
+    session = dataclasses.replace(make_session(ScriptedPolicy([*DRAWS])), verifier=Broken())
+    with pytest.raises(TrainingError, match="verifier Broken returned 0 verdicts for 4 rollouts"):
+        train_step(1, make_prompts(1), make_method(selector=Oracle()), session)
+
+
+def test_metrics_of_resets_in_literal_values():
+    policy = ScriptedPolicy([*DRAWS, [boxed(3)], *SUFFIXES])
+    record = train_step(
+        1, make_prompts(1), make_method(selector=SelfLocalization()), make_session(policy)
+    )
+    expected = {
+        "draws/accuracy": 0.75,
+        "reward/mean": 0.625,
+        "base/accuracy": 0.75,
+        "reset/accuracy": 0.5,
+        "reset/with_variance": 1.0,
+        "reset/corrected": 1.0,
+        "reset/thought": 3.0,
+        "reset/relative_depth": 1.0,
+        "reset/depth_quarter_3": 1.0,
+        "localization/boxed": 1.0,
+        "localization/exact": 0.0,
+        "localization/late": 1.0,
+        "localization/clean_prefix": 0.0,
+        "rollouts/trained": 8.0,
+        "rollouts/drawn": 8.0,
+        "stop/answer": 1.0,
+    }
+    assert {name: record.metrics[name] for name in expected} == expected
+
+
+def test_recorded_prefixes_keep_their_ids_through_the_step():
+    decode = functools.partial(FakeTokenizer().decode)
+    policy = ScriptedPolicy([*DRAWS, [boxed(3)], *SUFFIXES])
+    train_step(1, make_prompts(1), make_method(selector=SelfLocalization()), make_session(policy))
+    prefixes = {decode(request.prefix.token_ids) for request in policy.requests[5:]}
+    assert prefixes == {"a</thought>b!</thought>"}
