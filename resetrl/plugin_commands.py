@@ -6,21 +6,31 @@ Nothing here imports torch before `check` runs a contract that needs it.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from resetrl.errors import ConfigError, PluginError
-from resetrl.plugin_sources import Source, distribution_name, plugins_at
-from resetrl.plugins import KINDS, Component, Registry, list_names, load_plugins, options_of
+from resetrl.plugin_sources import distribution_name
+from resetrl.plugins import (
+    KINDS,
+    Component,
+    Registry,
+    Source,
+    list_names,
+    load_plugins,
+    options_of,
+)
 
 app = typer.Typer(
     help="List, explain, write and check plugins.", no_args_is_help=True, add_completion=False
@@ -44,7 +54,7 @@ def list_(
     registry = load_plugins(plugin_path or ())
     components = [component for component in registry if kind in (None, component.kind)]
     if as_json:
-        typer.echo(json.dumps(_as_json(registry, components), indent=2))
+        typer.echo(json.dumps(_as_json(registry, components), indent=2, default=str))
         return
     console = Console(highlight=False)
     console.print(_component_table(components))
@@ -62,14 +72,16 @@ def info(
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{component.kind} {component.name}", style="bold", markup=False)
     console.print(f"\n{text or 'It has no docstring.'}\n", markup=False)
-    options = option_rows(component, helps)
+    options = options_with_help(component, helps)
     if options:
         table = _table("option", "type", "default", "help")
-        for row in options:
-            table.add_row(*row)
+        for option in options:
+            add_row(table, option.name, option.type, option.written_default, option.help)
         Console(highlight=False).print(table)
     _, line = inspect.getsourcelines(component.cls)
-    console.print(f"from    {component.source.distribution} {component.source.version}")
+    console.print(
+        f"from    {component.source.distribution} {component.source.version}", markup=False
+    )
     console.print(f"source  {inspect.getsourcefile(component.cls)}:{line}", markup=False)
     console.print(f"choose  resetrl train {override(component, options)}", markup=False)
 
@@ -94,9 +106,12 @@ def check(
     path: Annotated[Path, typer.Argument(help="A .py file, a folder, or a distribution's folder.")],
 ) -> None:
     """Load a plugin and run the contract of its kind on every component it registers."""
+    from resetrl.testing.contracts.results import run_contract
+
     installed = distribution_name(path)
     registry = load_plugins([path], leave_out=[installed] if installed else [])
-    sources = {plugin.source for plugin in plugins_at(path)}
+    place = path.expanduser().resolve()
+    sources = [s for s in registry.sources.values() if s.file.resolve().is_relative_to(place)]
     components = [component for component in registry if component.source in sources]
     console = Console(highlight=False)
     for plugin, source in registry.sources.items():
@@ -105,8 +120,7 @@ def check(
     results = [result for component in components for result in run_contract(component)]
     table = _table("", "component", "check")
     for result in results:
-        mark = "[red]✗[/]" if result.reason else "[green]✓[/]"
-        table.add_row(mark, result.component, result.check)
+        add_row(table, "✗" if result.reason else "✓", result.component, result.check)
     if results:
         console.print(table)
     failures = [result for result in results if result.reason]
@@ -120,42 +134,6 @@ def check(
     console.print(f"{path}: {len(results)} checks of {len(components)} components passed")
 
 
-@dataclass(frozen=True)
-class Result:
-    """One check of one component; the reason is empty if it passed."""
-
-    component: str
-    check: str
-    reason: str
-
-
-def run_contract(component: Component) -> Iterator[Result]:
-    """The result of each check, on the component with its default options."""
-    from resetrl.testing.contracts import contract_for, title
-
-    name = f"{component.kind} {component.name}"
-    undocumented = "" if component.doc else "give the class a docstring: it is the help text"
-    yield Result(name, "has a docstring", undocumented)
-    try:
-        built = component.build({})
-    except ConfigError as error:
-        yield Result(
-            name, "can be built from its defaults", f"{error}; give every option a default"
-        )
-        return
-    yield Result(name, "can be built from its defaults", "")
-    for contract_check in contract_for(component.kind):
-        try:
-            contract_check(built)
-        except AssertionError as error:
-            reason = str(error) or "AssertionError without a message"
-        except Exception as error:  # a plugin may fail in any way; all are reported alike
-            reason = f"raised {type(error).__name__}: {error}{_place_in(component, error)}"
-        else:
-            reason = ""
-        yield Result(name, title(contract_check), reason)
-
-
 def find(registry: Registry, name: str) -> Component:
     """The component called `name` or `kind/name`; raises ConfigError with the choices."""
     kind, _, rest = name.partition("/")
@@ -167,8 +145,6 @@ def find(registry: Registry, name: str) -> Component:
     if found:
         choices = [f"{component.kind}/{component.name}" for component in found]
         raise ConfigError(f"{name!r} is of several kinds: choose {' or '.join(choices)}")
-    import difflib
-
     names = sorted({component.name for component in registry})
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}" if near else f"choose {list_names(names)}"
@@ -185,12 +161,32 @@ def split_doc(component: Component) -> tuple[str, Mapping[str, str]]:
     return pattern.sub("", component.doc).strip(), helps
 
 
-def option_rows(component: Component, helps: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
-    """Name, type, default and help of each option, as texts."""
+@dataclass(frozen=True)
+class Option:
+    """An option of a component as it is shown; `default` is MISSING if it must be given."""
+
+    name: str
+    type: str
+    default: object
+    help: str
+
+    @property
+    def written_default(self) -> str:
+        """The default as a configuration writes it, empty where there is none."""
+        if self.default is dataclasses.MISSING:
+            return ""
+        if isinstance(self.default, str):
+            return self.default or "''"
+        return json.dumps(self.default, default=repr)
+
+
+def options_with_help(component: Component, helps: Mapping[str, str]) -> list[Option]:
+    """The options of a component in the order of its fields."""
+    hints = get_type_hints(component.cls)
     return [
-        (
+        Option(
             option.name,
-            option.type if isinstance(option.type, str) else inspect.formatannotation(option.type),
+            _written_type(hints[option.name]),
             _default(component, option),
             helps.get(option.name, ""),
         )
@@ -198,40 +194,28 @@ def option_rows(component: Component, helps: Mapping[str, str]) -> list[tuple[st
     ]
 
 
-def override(component: Component, options: Sequence[tuple[str, str, str, str]]) -> str:
+def override(component: Component, options: Sequence[Option]) -> str:
     """What to append to `resetrl train` to choose a component, with one option as an example."""
     parts = [f"{component.kind}={component.name}"]
     if component.source.distribution == "plugin_paths":
         parts.insert(0, f"'plugin_paths=[{component.source.file}]'")
-    parts += [
-        f"{component.kind}.{name}={default}" for name, _, default, _ in options[:1] if default
-    ]
+    if options and options[0].written_default:
+        parts.append(f"{component.kind}.{options[0].name}={options[0].written_default}")
     return " ".join(parts)
 
 
-def _default(component: Component, option: dataclasses.Field[object]) -> str:
-    """The default as a configuration writes it, empty where an option must be given."""
+def _written_type(hint: object) -> str:
+    if get_origin(hint) is Literal:
+        return " | ".join(map(str, get_args(hint)))
+    return inspect.formatannotation(hint)
+
+
+def _default(component: Component, option: dataclasses.Field[object]) -> object:
     if option.name in component.defaults:
-        value = component.defaults[option.name]
-    elif option.default is not dataclasses.MISSING:
-        value = option.default
-    elif option.default_factory is not dataclasses.MISSING:
-        value = option.default_factory()
-    else:
-        return ""
-    if isinstance(value, str):
-        return value or "''"
-    return json.dumps(value, default=repr)
-
-
-def _place_in(component: Component, error: Exception) -> str:
-    """The last line of the plugin's own file that an error came through."""
-    traceback, place = error.__traceback__, ""
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == inspect.getsourcefile(component.cls):
-            place = f" (line {traceback.tb_lineno} of {component.source.file.name})"
-        traceback = traceback.tb_next
-    return place
+        return component.defaults[option.name]
+    if option.default_factory is not dataclasses.MISSING:
+        return option.default_factory()
+    return option.default
 
 
 def _table(*columns: str) -> Table:
@@ -241,6 +225,11 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def add_row(table: Table, *cells: str) -> None:
+    """A row of plain texts: brackets in them are no markup."""
+    table.add_row(*(Text(cell) for cell in cells))
+
+
 def _component_table(components: Sequence[Component]) -> Table:
     table = _table("kind", "name", "what it does", "from")
     families: dict[tuple[str, str], list[Component]] = {}
@@ -248,11 +237,11 @@ def _component_table(components: Sequence[Component]) -> Table:
         families.setdefault((component.kind, _family(component)), []).append(component)
     for (kind, family), members in families.items():
         first = members[0]
-        what = first.summary.split(". ")[0]
+        what = first.summary.split(". ")[0].rstrip(".")
         if len(members) > 1:
             what = f"{len(members)} components, such as {first.name}: {what}"
         source = first.source
-        table.add_row(kind, family, what, f"{source.distribution} {source.version}")
+        add_row(table, kind, family, what, f"{source.distribution} {source.version}")
     return table
 
 
@@ -266,7 +255,7 @@ def _plugin_table(registry: Registry) -> Table:
     table = _table("plugin", "distribution", "version", "file", "hooks")
     for plugin, source in registry.sources.items():
         hooks = ", ".join(hook.removeprefix("resetrl_") for hook in registry.hooks_of(plugin))
-        table.add_row(plugin, source.distribution, source.version, str(source.file), hooks)
+        add_row(table, plugin, source.distribution, source.version, str(source.file), hooks)
     return table
 
 
@@ -278,12 +267,18 @@ def _as_json(registry: Registry, components: Sequence[Component]) -> dict[str, o
                 "name": component.name,
                 "summary": component.summary,
                 "class": f"{component.cls.__module__}.{component.cls.__qualname__}",
-                "options": {
-                    name: {"type": type_, "default": default, "help": text}
-                    for name, type_, default, text in option_rows(
-                        component, split_doc(component)[1]
-                    )
-                },
+                "options": [
+                    {
+                        "name": option.name,
+                        "type": option.type,
+                        "required": option.default is dataclasses.MISSING,
+                        "default": None
+                        if option.default is dataclasses.MISSING
+                        else option.default,
+                        "help": option.help,
+                    }
+                    for option in options_with_help(component, split_doc(component)[1])
+                ],
                 **_source_as_json(component.source),
             }
             for component in components
