@@ -5,6 +5,8 @@ Its vocabulary is so small that thoughts, answers and EOS all come up by chance.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from resetrl.thoughts import BOX_OPENING, DELIMITER
@@ -42,6 +44,19 @@ def random_llama(rng_seed: int = 0) -> PreTrainedModel:
         model: PreTrainedModel = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
         model.train(False)
         return model
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: for so small a model, several mostly wait for one another."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def word_level_tokenizer() -> PreTrainedTokenizerBase:

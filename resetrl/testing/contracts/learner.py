@@ -19,7 +19,7 @@ from resetrl.builtin.losses import SuffixMean
 from resetrl.errors import TrainingError
 from resetrl.interfaces import LearnerSpec
 from resetrl.testing.contracts._require import require
-from resetrl.testing.llama import VOCABULARY, random_llama
+from resetrl.testing.llama import VOCABULARY, one_thread, random_llama
 from resetrl.types import TokenBatch
 
 _LOSS = SuffixMean()
@@ -128,12 +128,15 @@ def refuses_what_is_not_finite_and_changes_nothing(spec: LearnerSpec) -> None:
     )
 
 
-CHECKS = (
-    knows_how_many_parameters_it_has,
-    changes_the_parameters_and_says_by_what,
-    learns_the_same_in_any_micro_batches_and_order,
-    restores_what_it_saved_to_the_last_bit,
-    refuses_what_is_not_finite_and_changes_nothing,
+CHECKS = tuple(
+    one_thread()(check)
+    for check in (
+        knows_how_many_parameters_it_has,
+        changes_the_parameters_and_says_by_what,
+        learns_the_same_in_any_micro_batches_and_order,
+        restores_what_it_saved_to_the_last_bit,
+        refuses_what_is_not_finite_and_changes_nothing,
+    )
 )
 
 

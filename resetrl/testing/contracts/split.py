@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import get_args
 
-from resetrl.splits import GroupSplit, SeedChoice, SeedPolicy, assign, draws_wanted
+from resetrl.splits import SEED_CHOICES, GroupSplit, SeedPolicy, assign, draws_wanted
 from resetrl.testing.contracts._require import require
 
 
@@ -31,7 +30,7 @@ def has_a_budget_that_adds_up(split: GroupSplit) -> None:
 
 def trains_the_whole_budget_whatever_the_draws(split: GroupSplit) -> None:
     """Every pattern of failures among the first 8 draws, repeated, under both seed policies."""
-    for choice in get_args(SeedChoice):
+    for choice in SEED_CHOICES:
         policy = SeedPolicy(choice=choice)
         for pattern in itertools.product((False, True), repeat=8):
             failures = _draw(split, policy, pattern)
