@@ -15,6 +15,7 @@ from resetrl import __version__
 from resetrl.errors import ResetrlError
 from resetrl.plugin_commands import app as plugins_app
 from resetrl.run.tracking.command import app as tracking_app
+from resetrl.run.tracking.config import ENVIRONMENT as tracking_environment
 from resetrl.show.command import show
 from resetrl.tiny.command import app as tiny_app
 
@@ -29,13 +30,7 @@ app.add_typer(plugins_app, name="plugins")
 app.add_typer(tiny_app, name="tiny")
 app.add_typer(tracking_app, name="tracking")
 
-LAUNCHER_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "1",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "TOKENIZERS_PARALLELISM": "false",
-}
+LAUNCHER_ENVIRONMENT = {**tracking_environment, "TOKENIZERS_PARALLELISM": "false"}
 """Set for libraries that read the environment; nothing of it changes what a run computes."""
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-SeedChoice = Literal["independent", "reference"]
+SEED_CHOICES = ("independent", "reference")
 
 
 @dataclass
@@ -54,14 +54,18 @@ class SeedPolicy:
         more discarded draws and less waiting. 1 draws no more than the reference would.
     """
 
-    choice: SeedChoice = "independent"
+    choice: str = "independent"
     max_draws: int = 12
     top_up: int = 4
 
     def __post_init__(self) -> None:
+        if self.choice not in SEED_CHOICES:
+            raise ValueError(
+                f"seed_policy.choice is {self.choice!r}: choose {' or '.join(SEED_CHOICES)}"
+            )
         if self.max_draws < 1 or self.top_up < 1:
             raise ValueError(
-                f"max_draws={self.max_draws}, top_up={self.top_up}: both must be at least 1"
+                f"seed_policy.max_draws={self.max_draws}, top_up={self.top_up}: both must be at least 1"
             )
 
 

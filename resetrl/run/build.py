@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from resetrl.advantages import Scale
 from resetrl.errors import ConfigError
 from resetrl.interfaces import (
     Engine,
@@ -86,11 +87,11 @@ def build_method(config: RunConfig, registry: Registry) -> Method:
         seeds=config.seed_policy,
         selector=selector,
         loss=cast(Loss, build_component(registry, "loss", config.loss)),
-        advantage=config.advantage,
+        advantage=cast(Scale, config.advantage),
         binarise_rewards=config.binarise_rewards,
         mask_prefix=config.mask_prefix,
-        sampling=config.sampling,
-        limits=config.limits,
+        sampling=config.sampling.record(),
+        limits=config.limits.record(),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from resetrl.advantages import Scale
 from resetrl.models import ModelConfig
@@ -17,6 +17,36 @@ from resetrl.plugins import Component, options_of
 from resetrl.run.tracking import TrackingConfig
 from resetrl.splits import SeedPolicy
 from resetrl.types import Limits, Sampling
+
+
+@dataclass
+class SamplingConfig:
+    """How rollouts are drawn: `resetrl.types.Sampling`, which is frozen and so no schema."""
+
+    temperature: float = 0.7
+    top_p: float = 0.95
+
+    def __post_init__(self) -> None:
+        self.record()
+
+    def record(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p)
+
+
+@dataclass
+class LimitsConfig:
+    """When a completion ends: `resetrl.types.Limits`, which is frozen and so no schema."""
+
+    max_thoughts: int = 20
+    max_thought_len: int = 256
+    max_completion_len: int = 5120
+
+    def __post_init__(self) -> None:
+        _at_least("limits.max_thoughts", self.max_thoughts, 1)
+        self.record()
+
+    def record(self) -> Limits:
+        return Limits(self.max_thoughts, self.max_thought_len, self.max_completion_len)
 
 
 @dataclass
@@ -76,11 +106,11 @@ class RunConfig:
     reset_selector: Any = None
     loss: Any = None
     seed_policy: SeedPolicy = field(default_factory=SeedPolicy)
-    advantage: Scale = "population_std"
+    advantage: str = "population_std"
     binarise_rewards: bool = False
     mask_prefix: bool = True
-    sampling: Sampling = field(default_factory=Sampling)
-    limits: Limits = field(default_factory=Limits)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -93,6 +123,10 @@ class RunConfig:
             _at_least(name, getattr(self, name), 1)
         _at_least("budget", self.budget, 2)
         _at_least("seed", self.seed, 0)
+        if self.advantage not in get_args(Scale):
+            raise ValueError(
+                f"advantage is {self.advantage!r}: choose {', '.join(get_args(Scale))}"
+            )
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -26,7 +26,7 @@ from resetrl.run.data import PromptMaker, problems_of_step
 from resetrl.run.ledger import Ledger
 from resetrl.run.progress import Progress
 from resetrl.run.rollouts import RolloutLog
-from resetrl.run.tracking import Tracking
+from resetrl.run.tracking import Tracking, TrackingStatus
 from resetrl.step import train_step
 from resetrl.types import Problem, Prompt, Request, Rollout, Sampling, StepRecord
 
@@ -36,8 +36,8 @@ class Outcome:
     """What a finished run comes to.
 
     `evaluations` are those of this process, oldest first; `weights_hash` identifies the final
-    parameters, which lie as a Hugging Face folder in `checkpoint`; `tracking_hint` is the
-    command that shows the run in MLflow.
+    parameters, which lie as a Hugging Face folder in `checkpoint`; `tracking` says
+    where MLflow has the run, None if it is not tracked there.
     """
 
     folder: Path
@@ -46,7 +46,7 @@ class Outcome:
     ledger: Ledger
     checkpoint: Path
     weights_hash: str
-    tracking_hint: str = ""
+    tracking: TrackingStatus | None = None
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Trainer:
                 prompt_ids=prompt.token_ids,
                 rng_seed=derive_seed(self.config.seed, "evaluation", prompt.uid),
                 sampling=Sampling(settings.temperature, settings.top_p),
-                limits=self.config.limits,
+                limits=self.method.limits,
             )
             for prompt in self.held_out
         ]
@@ -155,7 +155,7 @@ def build_trainer(
     session = build_session(run, registry, task, loaded)
     if method.selector is not None:
         method.selector.select([], session.selector_context(0))
-    maker = PromptMaker(loaded, run.model, run.limits)
+    maker = PromptMaker(loaded, run.model, method.limits)
     training, held_out = task.problems("train"), task.problems("eval")
     problems_of_step(training, 1, run.prompts_per_step, run.seed)
     num_held_out = run.evaluation.problems or len(held_out)
@@ -193,7 +193,7 @@ def run_trainer(
         plugins=registry.manifest(),
         console=console,
     )
-    tracking = Tracking(trainer.config.tracking)
+    tracking = Tracking(trainer.config.tracking, tags={"config_hash": trainer.config_hash})
     observers = [tracking, RolloutLog(trainer.config.save_rollouts_every), Progress()]
     for observer in observers:
         registry.manager.register(observer)
@@ -202,4 +202,4 @@ def run_trainer(
     finally:
         for observer in observers:
             registry.manager.unregister(observer)
-    return dataclasses.replace(outcome, tracking_hint=tracking.hint)
+    return dataclasses.replace(outcome, tracking=tracking.status)

@@ -32,6 +32,7 @@ def print_summary(outcome: Outcome, console: Console) -> None:
     table.add_row("weights", f"{outcome.checkpoint} (hash {outcome.weights_hash})")
     table.add_row("curve", str(outcome.folder / "learning_curve.png"))
     table.add_row("resets", f"resetrl show {shlex.quote(str(outcome.folder))}")
-    table.add_row("MLflow", outcome.tracking_hint)
+    if outcome.tracking is not None:
+        table.add_row("MLflow", outcome.tracking.command)
     console.print()
     console.print(table, soft_wrap=True)

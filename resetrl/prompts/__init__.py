@@ -1,0 +1,71 @@
+"""What the policy is asked, from template files: `completion_*.txt` and `localization_*.txt`.
+
+A preset is a file name of this folder without its ending, or a path to a template of your own.
+Templates are Jinja2 and see `question`, `thoughts` (delimiters stripped) and `reference` (or
+none). With a chat template in the tokenizer, localizations are wrapped as a user's message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resetrl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from transformers import PreTrainedTokenizerBase
+
+
+def completion_ids(
+    preset: str, tokenizer: PreTrainedTokenizerBase, question: str, *, chat: bool
+) -> tuple[int, ...]:
+    """The prompt that asks for one thought at a time, as token ids."""
+    text = _template("completion", preset).render(question=question)
+    return _encode(tokenizer, text, chat=chat)
+
+
+def localization_ids(
+    preset: str,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    question: str,
+    thoughts: Sequence[str],
+    reference: str | None,
+) -> tuple[int, ...]:
+    """The prompt that asks for the first wrong thought, as token ids."""
+    text = _template("localization", preset).render(
+        question=question, thoughts=thoughts, reference=reference
+    )
+    return _encode(tokenizer, text, chat=bool(tokenizer.chat_template))
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> tuple[int, ...]:
+    if chat:
+        if not tokenizer.chat_template:
+            raise ConfigError("model.chat=true, but the tokenizer has no chat template: set it false")
+        message = [{"role": "user", "content": text}]
+        text = str(
+            tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        )
+        return tuple(tokenizer.encode(text, add_special_tokens=False))
+    return tuple(tokenizer.encode(text))
+
+
+@lru_cache
+def _template(kind: str, preset: str) -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    shipped = Path(__file__).parent / f"{kind}_{preset}.txt"
+    path = shipped if shipped.is_file() else Path(preset)
+    if not path.is_file():
+        names = sorted(p.stem.removeprefix(f"{kind}_") for p in shipped.parent.glob(f"{kind}_*.txt"))
+        raise ConfigError(
+            f"no {kind} prompt {preset!r}: choose {', '.join(names)}, or give the path of a template"
+        )
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, autoescape=False
+    )
+    return environment.from_string(path.read_text(encoding="utf-8"))

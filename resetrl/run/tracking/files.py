@@ -1,0 +1,31 @@
+"""Writing the small files of a run folder, so that a crash or a full disk destroys nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from resetrl.errors import ResetrlError
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file by new content; raises ResetrlError, the old content kept, if it cannot."""
+    draft = path.with_name(f".draft_{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> ResetrlError:
+    """The error of a file that the disk refuses, with the way to go on."""
+    return ResetrlError(
+        f"{path} cannot be written ({error.strerror or error}): free some space, then go on with "
+        f"resume={path.parent}; nothing written before is lost"
+    )

@@ -1,0 +1,182 @@
+"""The observer that keeps a run's journal and has it sent to MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resetrl.errors import ConfigError, ResetrlError
+from resetrl.hookspecs import hookimpl
+from resetrl.run.curves import learning_curve
+from resetrl.run.tracking.config import TrackingConfig, redacted, resolve_uri, sqlite_path
+from resetrl.run.tracking.facts import (
+    evaluation_metrics,
+    flat_params,
+    rollouts_table,
+    run_tags,
+    step_record_metrics,
+)
+from resetrl.run.tracking.files import write_atomically
+from resetrl.run.tracking.journal import JOURNAL, Journal, JournalRecord
+from resetrl.run.tracking.sender import Delivery, Sender
+from resetrl.run.tracking.spool import CURVE, TABLE, RunFile, RunStatus, TrackedRun, read_run
+
+if TYPE_CHECKING:
+    from resetrl.run.context import Evaluation, RunContext
+    from resetrl.types import StepRecord
+
+CREATION_SECONDS = 60.0
+"""How long a first local database may take; a fresh one on a busy machine takes 20."""
+
+
+@dataclass(frozen=True)
+class TrackingStatus:
+    """Where a run is tracked: `run_id` is empty if MLflow never answered.
+
+    `complete` says that all of it arrived, `problem` why not, `command` opens it in MLflow.
+    """
+
+    run_id: str
+    uri: str
+    command: str
+    complete: bool
+    problem: str
+
+
+@dataclass
+class Tracking:
+    """Journal, evaluation table and learning curve in the run folder, and all of it to MLflow.
+
+    `directory` is where the command was started. `tags` are what only the caller knows, like the
+    hash of the configuration. At the end the run waits `finish_seconds` at most for the store.
+    """
+
+    config: TrackingConfig
+    tags: Mapping[str, str] = field(default_factory=dict)
+    directory: Path = field(default_factory=Path.cwd)
+    finish_seconds: float = 15.0
+    _journal: Journal | None = field(default=None, init=False, repr=False)
+    _run_file: RunFile | None = field(default=None, init=False, repr=False)
+    _sender: Sender | None = field(default=None, init=False, repr=False)
+
+    @hookimpl
+    def resetrl_run_started(self, run: RunContext) -> None:
+        self._journal = Journal(run.folder / JOURNAL, run.start_step)
+        self._run_file = RunFile(run.folder, self._tracked_run(run))
+        self._run_file.change(lambda tracked: tracked)
+        if self.config.enabled:
+            warn = _warning(run, self._run_file.run.uri)
+            self._sender = Sender(Delivery(self._run_file), warn)
+            self._sender.start()
+
+    @hookimpl
+    def resetrl_step_finished(self, run: RunContext, record: StepRecord) -> None:
+        self._append(record.step, step_record_metrics(record))
+        if self._sender is not None:
+            self._sender.check()
+
+    @hookimpl
+    def resetrl_evaluated(self, run: RunContext, evaluation: Evaluation) -> None:
+        self._append(evaluation.step, evaluation_metrics(evaluation))
+        table = json.dumps(rollouts_table(evaluation), indent=1)
+        write_atomically(run.folder / TABLE, table.encode())
+
+    @hookimpl
+    def resetrl_run_finished(self, run: RunContext, error: BaseException | None) -> None:
+        if self._journal is None or self._run_file is None:
+            return
+        status = _status(error)
+        hidden = () if error is None else (ResetrlError,)
+        with contextlib.suppress(*hidden):  # the error that ended the run is the one to tell
+            learning_curve(run.folder / JOURNAL, run.folder / CURVE, title=run.name)
+        with contextlib.suppress(*hidden):
+            ended = time.time()
+            self._run_file.change(lambda tracked: replace(tracked, status=status, ended=ended))
+        if self._sender is not None:
+            is_local = sqlite_path(self._run_file.run.uri) is not None
+            self._sender.finish(self.finish_seconds, CREATION_SECONDS if is_local else 0.0)
+        self._journal.close()
+
+    @property
+    def status(self) -> TrackingStatus | None:
+        """How tracking stands; None before the run has started, or if it is not enabled."""
+        if self._sender is None or self._run_file is None:
+            return None
+        tracked = self._run_file.run
+        return TrackingStatus(
+            run_id=tracked.run_id,
+            uri=redacted(tracked.uri),
+            command=_open_command(tracked),
+            complete=self._sender.complete,
+            problem=self._sender.problem,
+        )
+
+    @property
+    def hint(self) -> str:
+        """The command that shows the run in MLflow, or that sends it there first."""
+        status = self.status
+        if status is None or self._run_file is None:
+            return "off (tracking.enabled=false)"
+        if status.complete:
+            return status.command
+        return f"not all sent yet: {_sync_command(self._run_file.folder)}"
+
+    def _append(self, step: int, metrics: Mapping[str, float]) -> None:
+        assert self._journal is not None, "the run has not started"
+        self._journal.append(JournalRecord(step, time.time(), metrics))
+
+    def _tracked_run(self, run: RunContext) -> TrackedRun:
+        """The run as it was tracked before, if it was, with what is new about it."""
+        uri = resolve_uri(self.config.uri, self.directory)
+        try:
+            before = read_run(run.folder).at(uri, self.config.experiment)
+        except ConfigError:
+            before = TrackedRun(
+                uuid.uuid4().hex, run.name, uri, self.config.experiment, time.time()
+            )
+        return replace(
+            before,
+            status="RUNNING",
+            ended=0.0,
+            params=flat_params(run.config),
+            tags={**run_tags(run, self.directory), **self.tags},
+        )
+
+
+def _status(error: BaseException | None) -> RunStatus:
+    if error is None:
+        return "FINISHED"
+    return "FAILED" if isinstance(error, Exception) else "KILLED"
+
+
+def _warning(run: RunContext, uri: str) -> Callable[[str], None]:
+    def warn(problem: str) -> None:
+        run.console.print(
+            f"Tracking: {redacted(uri)} does not take the run ({problem}). Training goes on, "
+            f"metrics stay in {run.folder / JOURNAL}; to send them later: "
+            f"{_sync_command(run.folder)}",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    return warn
+
+
+def _sync_command(folder: Path) -> str:
+    return f"resetrl tracking sync {shlex.quote(str(folder))}"
+
+
+def _open_command(tracked: TrackedRun) -> str:
+    """What to type, or to open in a browser, to see a run in MLflow."""
+    if tracked.uri.startswith(("http://", "https://")):
+        return redacted(tracked.uri)
+    return f"mlflow ui --backend-store-uri {shlex.quote(redacted(tracked.uri))}"

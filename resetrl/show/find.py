@@ -1,0 +1,200 @@
+"""Finds what the user means: the run, the saved step, the prompt."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resetrl.errors import ResetrlError
+from resetrl.run.rollouts import ROLLOUTS, SavedGroup, read_groups, saved_steps
+from resetrl.types import Problem
+
+RUN_ROOTS = ("runs", "multirun")
+"""Where `resetrl train` puts its runs, below the current folder."""
+
+
+class ShowError(ResetrlError):
+    """What is to be shown does not exist, or is not the only one of that name."""
+
+
+@dataclass(frozen=True)
+class PromptTree:
+    """All groups of one prompt in one step, base groups before reset groups."""
+
+    step: int
+    problem: Problem
+    base: tuple[SavedGroup, ...]
+    resets: tuple[SavedGroup, ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The prompt to show, and what to tell the user about how it was chosen."""
+
+    tree: PromptTree
+    notes: tuple[str, ...]
+
+
+def find_run(name: str, roots: Sequence[Path] = tuple(map(Path, RUN_ROOTS))) -> Path:
+    """The run folder of that path, or the only one below the roots whose name holds `name`.
+
+    A name that is a run's full name, or its end, wins over one that holds it elsewhere.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        if saved_steps(folder):
+            return folder
+        raise ShowError(_nothing_saved(folder))
+    runs = {run.relative_to(root).as_posix(): run for root in roots for run in _runs_below(root)}
+    matches = _matches(name.strip("/"), runs)
+    if len(matches) == 1:
+        return runs[matches[0]]
+    if matches:
+        raise ShowError(f"run {name!r} could be any of {len(matches)}: {_some(matches)}")
+    if not runs:
+        places = " or ".join(f"{root}/" for root in roots)
+        raise ShowError(
+            f"run {name!r} is no folder, and no run with saved rollouts lies below {places} here: "
+            "give the path of a run folder"
+        )
+    raise ShowError(f"run {name!r} is unknown: {_suggest(name, list(runs))}")
+
+
+def open_step(folder: Path, step: int | None) -> list[PromptTree]:
+    """The prompts of a saved step, in the order of the step; the last step if none is given."""
+    files = saved_steps(folder)
+    if not files:
+        raise ShowError(_nothing_saved(folder))
+    if step is None:
+        step = max(files)
+    if step not in files:
+        nearest = min(files, key=lambda saved: abs(saved - step))
+        raise ShowError(
+            f"step {step} of {folder.name} was not saved (the nearest is {nearest}): choose "
+            f"--step {_some([str(saved) for saved in files], most=24)}"
+        )
+    return _prompt_trees(step, read_groups(files[step]))
+
+
+def choose_prompt(folder: Path, step: int | None, uid: str | None) -> Choice:
+    """The prompt asked for or, by default, the first whose reset group's rewards differ."""
+    trees = open_step(folder, step)
+    return _first_telling(trees) if uid is None else _by_uid(folder, trees, step, uid)
+
+
+def rewards_differ(saved: SavedGroup) -> bool:
+    """Whether a group can teach anything: equal rewards have no better and worse."""
+    return len(set(saved.group.rewards)) > 1
+
+
+def _prompt_trees(step: int, groups: Sequence[SavedGroup]) -> list[PromptTree]:
+    by_uid: dict[str, list[SavedGroup]] = {}
+    for saved in groups:
+        by_uid.setdefault(saved.group.prompt.uid, []).append(saved)
+    return [
+        PromptTree(
+            step=step,
+            problem=mine[0].group.prompt.problem,
+            base=tuple(saved for saved in mine if saved.group.kind == "base"),
+            resets=tuple(saved for saved in mine if saved.group.kind == "reset"),
+        )
+        for mine in by_uid.values()
+    ]
+
+
+def first_telling(trees: Sequence[PromptTree]) -> int:
+    """The place of the first prompt worth showing: its resets differ, else it has any, else 0."""
+    for place, tree in enumerate(trees):
+        if any(rewards_differ(saved) for saved in tree.resets):
+            return place
+    return next((place for place, tree in enumerate(trees) if tree.resets), 0)
+
+
+def _first_telling(trees: Sequence[PromptTree]) -> Choice:
+    place = first_telling(trees)
+    tree = trees[place]
+    where = f"prompt {place + 1} of {len(trees)}"
+    if any(rewards_differ(saved) for saved in tree.resets):
+        note = f"This is {where}, the first with a reset group whose rewards differ."
+        passed = [f"{each.problem.uid} ({why_passed(each)})" for each in trees[:place]]
+    elif tree.resets:
+        note = f"This is {where}: no reset group of this step has differing rewards."
+        passed = [f"{each.problem.uid} ({why_passed(each)})" for each in trees[:place]]
+    else:
+        note = f"This is {where}: no prompt of this step has a reset group."
+        passed = []
+    notes = [note]
+    if passed:
+        notes.append(f"Passed over: {_some(passed, most=4)}.")
+    return Choice(tree, tuple(notes))
+
+
+def why_passed(tree: PromptTree) -> str:
+    """Why a prompt is not the one to show first."""
+    if not tree.resets:
+        return "no reset group"
+    return f"every suffix has reward {tree.resets[0].group.rewards[0]:g}"
+
+
+def _by_uid(folder: Path, trees: Sequence[PromptTree], step: int | None, uid: str) -> Choice:
+    by_uid = {tree.problem.uid: tree for tree in trees}
+    matches = _matches(uid, by_uid)
+    if len(matches) > 1:
+        raise ShowError(
+            f"prompt {uid!r} could be any of {len(matches)} in step {trees[0].step}: "
+            f"{_some(matches)}"
+        )
+    if matches:
+        return Choice(by_uid[matches[0]], ())
+    if step is None:
+        for earlier in [saved for saved in reversed(saved_steps(folder)) if saved < trees[0].step]:
+            found = {tree.problem.uid: tree for tree in open_step(folder, earlier)}
+            if uid in found:
+                note = f"Step {earlier} is the last saved one with this prompt."
+                return Choice(found[uid], (note,))
+    saved_where = f"step {trees[0].step}" if step is not None else "any saved step"
+    raise ShowError(f"prompt {uid!r} is not in {saved_where}: {_suggest(uid, list(by_uid))}")
+
+
+def _runs_below(root: Path) -> list[Path]:
+    """Folders with saved rollouts, at most one folder (a sweep) between them and the root."""
+    found = {path.parent for pattern in ("*", "*/*") for path in root.glob(f"{pattern}/{ROLLOUTS}")}
+    return sorted(folder for folder in found if saved_steps(folder))
+
+
+def _matches(wanted: str, names: Iterable[str]) -> list[str]:
+    """The names meant: the one that is equal, else those that end so, else those that hold it."""
+    names = list(names)
+    for fits in (
+        [name for name in names if name == wanted],
+        [name for name in names if name.endswith(wanted)],
+        [name for name in names if wanted in name],
+    ):
+        if fits:
+            return fits
+    return []
+
+
+def _nothing_saved(folder: Path) -> str:
+    below = _runs_below(folder) if folder.is_dir() else []
+    if below:
+        return (
+            f"{folder} is no run but holds {len(below)}: "
+            f"{_some([str(run) for run in below])}; choose one"
+        )
+    return (
+        f"{folder} has no saved rollouts: give the folder of a run that has finished a step due "
+        "for saving (save_rollouts_every=... of `resetrl train`)"
+    )
+
+
+def _suggest(wanted: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}?" if close else f"choose {_some(names)}"
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

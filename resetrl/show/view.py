@@ -1,0 +1,268 @@
+"""Everything that is shown of a prompt, said once for the terminal and for HTML.
+
+Model output is untrusted: every text that goes on display passes through `visible`, so that no
+escape sequence or text direction mark of a completion can rearrange the page around it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from resetrl.run.rollouts import SavedGroup
+from resetrl.show.find import PromptTree, rewards_differ
+from resetrl.types import Completion, Rollout, Verdict
+
+STATUS_WORDS: Mapping[str, str] = {
+    "boxed": "the policy's reply names it in a box",
+    "prose": "the policy's reply names it in prose",
+    "defaulted": "the policy's reply names no thought, so it is the first",
+    "no_error": "the policy's reply finds no error, so it is the first",
+    "truncated": "the policy's reply was cut off",
+    "drawn": "drawn at random",
+    "checked": "the first wrong one, by the task's step checker",
+    "all_right": "the last one, as every thought is right",
+}
+"""What the statuses of the built-in selectors mean; others are shown as they are."""
+
+
+DIRECTION_MARKS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
+STOP_WORDS: Mapping[str, str] = {
+    "answer": "ended at its answer",
+    "eos": "ended without an answer",
+    "max_thoughts": "cut off: no more thoughts allowed",
+    "budget": "cut off: no more tokens allowed",
+}
+
+
+@dataclass(frozen=True)
+class ThoughtView:
+    """A thought to display: `ThoughtView(2, "7*6=3", 6, -0.31)`; the number counts from 1.
+
+    A completion without thought structure is one thought without a number.
+    """
+
+    number: int | None
+    text: str
+    num_tokens: int
+    mean_logprob: float
+
+
+@dataclass(frozen=True)
+class RolloutView:
+    """A rollout to display; `prefix` are the thoughts it shares, `thoughts` those drawn for it."""
+
+    title: str
+    correct: bool
+    reward: str
+    advantage: float
+    outcome: str
+    stop: str
+    cut: bool
+    num_tokens: int
+    num_prefix_tokens: int
+    prefix: tuple[ThoughtView, ...]
+    thoughts: tuple[ThoughtView, ...]
+
+
+@dataclass(frozen=True)
+class SeedView:
+    """A failed rollout and where it was reset: before the 1-based thought `chosen`.
+
+    `first_wrong` and `judgement` compare that with the task's step checker, where there is one.
+    """
+
+    rollout: RolloutView
+    chosen: int
+    status: str
+    why: str
+    reply: str
+    first_wrong: int | None
+    judgement: str
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """A group to display; `gradient` says which of its tokens are trained."""
+
+    title: str
+    summary: str
+    gradient: str
+    rollouts: tuple[RolloutView, ...]
+    seed: SeedView | None
+
+
+@dataclass(frozen=True)
+class PromptView:
+    """One prompt of one step to display."""
+
+    run: str
+    step: int
+    uid: str
+    question: str
+    reference: str
+    groups: tuple[GroupView, ...]
+
+
+def view_prompt(run: str, tree: PromptTree) -> PromptView:
+    """The view of a prompt's groups; `run` is the name of the run."""
+    base = [rollout for saved in tree.base for rollout in saved.group.rollouts]
+    return PromptView(
+        run=visible(run),
+        step=tree.step,
+        uid=visible(tree.problem.uid),
+        question=visible(tree.problem.question),
+        reference=visible(tree.problem.reference),
+        groups=(
+            *(_group_view("Base group", saved, tree.base, base) for saved in tree.base),
+            *(_group_view("Reset group", saved, tree.resets, base) for saved in tree.resets),
+        ),
+    )
+
+
+def visible(text: str) -> str:
+    """The text with every control character but the line break made harmless and visible."""
+    return "".join(map(_visible_character, text.replace("\r\n", "\n").replace("\t", "    ")))
+
+
+def _visible_character(character: str) -> str:
+    category = unicodedata.category(character)
+    if category == "Cc" and character != "\n":
+        code = ord(character)
+        return chr(0x2400 + code) if code < 0x20 else "\N{REPLACEMENT CHARACTER}"
+    if category == "Cs" or unicodedata.bidirectional(character) in DIRECTION_MARKS:
+        return "\N{REPLACEMENT CHARACTER}"
+    return character
+
+
+def _group_view(
+    name: str, saved: SavedGroup, of_kind: Sequence[SavedGroup], base: Sequence[Rollout]
+) -> GroupView:
+    title = name if len(of_kind) == 1 else f"{name} {of_kind.index(saved) + 1}"
+    group = saved.group
+    word = "rollout" if group.kind == "base" else "suffix"
+    rollouts = tuple(
+        _rollout_view(f"{word} {number}", rollout, verdict, advantage, saved.delimiter)
+        for number, (rollout, verdict, advantage) in enumerate(
+            zip(group.rollouts, group.verdicts, saved.advantages, strict=True), start=1
+        )
+    )
+    right = sum(verdict.correct for verdict in group.verdicts)
+    mean = sum(group.rewards) / len(group.rewards)
+    return GroupView(
+        title=title,
+        summary=f"{right} of {len(rollouts)} right, mean reward {mean:.2f}",
+        gradient=_gradient(saved, rollouts),
+        rollouts=rollouts,
+        seed=_seed_view(saved, base),
+    )
+
+
+def _gradient(saved: SavedGroup, rollouts: Sequence[RolloutView]) -> str:
+    """Which tokens of a group carry gradient, in a sentence."""
+    if not any(saved.advantages):
+        why = "" if rewards_differ(saved) else "Equal rewards: "
+        return f"{why}all advantages are 0, so these tokens are pushed neither way."
+    prefix = max(rollout.num_prefix_tokens for rollout in rollouts)
+    if not prefix:
+        return "Every token of these completions carries gradient."
+    if not saved.mask_prefix:
+        return (
+            f"Every token carries gradient, the {prefix} tokens of the shared prefix included "
+            "(mask_prefix=false)."
+        )
+    return (
+        "Only the tokens behind the reset carry gradient: the shared prefix of "
+        f"{_count(prefix, 'token')} is masked."
+    )
+
+
+def _seed_view(saved: SavedGroup, base: Sequence[Rollout]) -> SeedView | None:
+    state = saved.group.reset_state
+    if state is None:
+        return None
+    if state.seed in base:
+        title = f"seed = rollout {list(base).index(state.seed) + 1} of the base group"
+    else:
+        title = f"seed = draw {state.seed.index + 1}, outside the base group"
+    selection = state.selection
+    return SeedView(
+        rollout=_rollout_view(title, state.seed, state.seed_verdict, 0.0, saved.delimiter),
+        chosen=selection.thought,
+        status=visible(selection.status),
+        why=STATUS_WORDS.get(selection.status, ""),
+        reply=visible(selection.reply.strip()),
+        first_wrong=saved.first_wrong,
+        judgement=_judgement(selection.thought, saved.first_wrong),
+    )
+
+
+def _judgement(chosen: int, first_wrong: int | None) -> str:
+    """How the chosen thought compares with the true first wrong one, "" if that is unknown."""
+    if first_wrong is None:
+        return ""
+    if chosen == first_wrong:
+        return f"exact: the step checker finds thought {first_wrong} to be the first wrong one"
+    distance = _count(abs(chosen - first_wrong), "thought")
+    if chosen < first_wrong:
+        return (
+            f"{distance} early: the step checker finds thought {first_wrong} to be the first "
+            "wrong one, so right thoughts are drawn anew"
+        )
+    return (
+        f"{distance} late: the step checker finds thought {first_wrong} to be the first wrong "
+        "one, so the suffixes go on from a mistake"
+    )
+
+
+def _rollout_view(
+    title: str, rollout: Rollout, verdict: Verdict, advantage: float, delimiter: str
+) -> RolloutView:
+    completion = rollout.completion
+    thoughts = _thought_views(completion, delimiter)
+    kept = sum(end <= completion.prefix_len for end in completion.thought_ends)
+    return RolloutView(
+        title=title,
+        correct=verdict.correct,
+        reward=f"{verdict.reward:.3g}",
+        advantage=advantage,
+        outcome=_outcome(verdict),
+        stop=STOP_WORDS[completion.stop],
+        cut=completion.stop != "answer",
+        num_tokens=completion.num_drawn,
+        num_prefix_tokens=completion.prefix_len,
+        prefix=thoughts[:kept],
+        thoughts=thoughts[kept:],
+    )
+
+
+def _outcome(verdict: Verdict) -> str:
+    """What the verifier extracted and why it failed: `answer 3, expected 2`."""
+    extracted, why = verdict.details.get("extracted"), verdict.details.get("why")
+    parts = [] if extracted is None else [f"answer {extracted}"]
+    return visible(", ".join([*parts, *([str(why)] if why else [])]))
+
+
+def _thought_views(completion: Completion, delimiter: str) -> tuple[ThoughtView, ...]:
+    if not completion.thoughts:
+        text = visible(completion.text.strip())
+        return (_thought_view(None, text, completion.logprobs),) if text else ()
+    starts = [0, *completion.thought_ends[:-1]]
+    return tuple(
+        _thought_view(
+            number, visible(text.replace(delimiter, "").strip()), completion.logprobs[start:end]
+        )
+        for number, (text, start, end) in enumerate(
+            zip(completion.thoughts, starts, completion.thought_ends, strict=True), start=1
+        )
+    )
+
+
+def _thought_view(number: int | None, text: str, logprobs: Sequence[float]) -> ThoughtView:
+    return ThoughtView(number, text, len(logprobs), sum(logprobs) / max(len(logprobs), 1))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
