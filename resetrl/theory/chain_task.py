@@ -97,7 +97,8 @@ def first_wrong_thought_states(case: ChainCase) -> Mask:
     for time in range(horizon - 1):
         here = np.flatnonzero(on_track[mdp.layer(time)]) + mdp.layer_starts[time]
         on_track[mdp.next_state[here, case.right_results[here]]] = True
-    return on_track & (case.policy.max(-1) < 1)
+    states: Mask = on_track & (case.policy.max(-1) < 1)
+    return states
 
 
 def fact_policy() -> Floats:

@@ -49,9 +49,7 @@ RANDOM_RESETS = ResetOracle(1.0, 1.0)
 PERFECT_ORACLE = ResetOracle(1.0, 0.0)
 
 
-def greedy(
-    q_values: Floats, rng: np.random.Generator, tolerance: float = 1e-9
-) -> Floats:
+def greedy(q_values: Floats, rng: np.random.Generator, tolerance: float = 1e-9) -> Floats:
     """Returns a greedy policy [..., S, Y], each row one-hot; ties are broken at random.
 
     Kakade & Langford 2002, sec. 4.1 (the greedy policy chooser). Random ties are what a candidate
@@ -69,7 +67,7 @@ def candidate_from(counts: ResetCounts, policy: Floats, rng: np.random.Generator
     Untried actions are not chosen; where nothing was tried the policy stays as it is.
     """
     means = np.where(counts.tried > 0, counts.succeeded / np.maximum(counts.tried, 1), -1.0)
-    seen = (counts.tried > 0).any(-1)
+    seen: Mask = counts.tried.max(-1) > 0
     return np.where(seen[..., None], greedy(means, rng), policy)
 
 
@@ -268,7 +266,7 @@ def run_cpi(
             break
         acting = solution.of(active)
         step = iterate(mdp, acting, acceptance[active], sampler, accuracy, batch, rng)
-        batch = max(32, int(step.samples.min()) // 8)
+        batch = max(32, int(step.samples.min()) // 4)
         samples[active] += step.samples
         draws[active] += step.draws
         iterations[active] += 1

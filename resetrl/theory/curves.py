@@ -111,19 +111,19 @@ def resampled_means(outcomes: Floats, num_bootstraps: int, rng: np.random.Genera
     """Returns bootstrap means [bootstraps, ...] over the repetitions of outcomes [M, ...]."""
     num = len(outcomes)
     weights = rng.multinomial(num, np.full(num, 1 / num), size=num_bootstraps) / num
-    result: Floats = np.tensordot(weights, outcomes, axes=1)
-    return result
+    return np.asarray(np.tensordot(weights, outcomes, axes=1), dtype=np.float64)
 
 
 def crossing(levels: Floats, shares: Floats, wanted: float) -> Floats:
     """Returns the level [...] at which the share [..., L] of successes reaches `wanted`.
 
     With z = Phi^-1((1 + share) / 2), the number of standard deviations that the accuracy spans,
-    log z is fitted by a line in log level over the shares from 0.5 to 0.99, each weighted by its
-    binomial precision. For a mean of independent samples the line has slope 1/2; the slope is
-    fitted all the same. NaN where fewer than two shares are in that range.
+    log z is fitted by a line in log level, each share weighted by its binomial precision. For a
+    mean of independent samples the line has slope 1/2; it is fitted all the same, at least 1/4 so
+    that a noisy replicate cannot turn it flat. Where the shares leap from 0 to 1 between two
+    levels there is nothing to fit: the first level that reaches `wanted` is returned.
     """
-    usable = (shares >= 0.5) & (shares <= 0.99)
+    usable = (shares >= 0.05) & (shares <= 0.995)
     inside = np.where(usable, shares, 0.75)
     z = ndtri((1 + inside) / 2)
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
@@ -135,10 +135,11 @@ def crossing(levels: Floats, shares: Floats, wanted: float) -> Floats:
     spread = (weights * (log_level - mean_level) ** 2).sum(-1)
     covariance = (weights * (log_level - mean_level) * (np.log(z) - mean_z)).sum(-1)
     enough = usable.sum(-1) >= 2
-    slope = np.where(enough, covariance / np.where(enough, spread, 1.0), np.nan)
+    slope = np.maximum(covariance / np.where(enough, spread, 1.0), 0.25)
     target = np.log(ndtri((1 + wanted) / 2))
-    result: Floats = np.exp(mean_level[..., 0] + (target - mean_z[..., 0]) / slope)
-    return result
+    fitted = np.exp(mean_level[..., 0] + (target - mean_z[..., 0]) / slope)
+    first = levels[(shares >= wanted).argmax(-1)]
+    return np.where(enough, fitted, first)
 
 
 def combine(

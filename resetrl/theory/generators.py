@@ -176,7 +176,8 @@ def _improvable_nodes(starts: Ints, num_actions: int, rng: np.random.Generator) 
     for time in range(1, len(starts) - 1):
         in_subtree[starts[time] : starts[time] + num_actions ** (time - 1)] = True
     chosen[1] = True  # whatever was drawn, the subtree is not without an improvable state
-    return chosen & in_subtree
+    nodes: Mask = chosen & in_subtree
+    return nodes
 
 
 def _root_policy(p: float, policy: Floats, improvable: Mask, starts: Ints) -> Floats:
