@@ -215,8 +215,9 @@ def make_rollout(
 
 
 def make_problems(num: int = 4, purpose: Purpose = "train") -> tuple[Problem, ...]:
-    """So many sums, `Problem("train-2", "2+1", "3")`."""
-    return tuple(Problem(f"{purpose}-{i}", f"{i}+1", str(i + 1)) for i in range(num))
+    """So many sums: `Problem("train-2", "2+1", "3")`, or for evaluation `2+2`."""
+    term = 1 if purpose == "train" else 2
+    return tuple(Problem(f"{purpose}-{i}", f"{i}+{term}", str(i + term)) for i in range(num))
 
 
 @dataclass

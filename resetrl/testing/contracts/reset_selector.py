@@ -37,12 +37,7 @@ _REPLIES = (
 
 
 def gives_one_selection_a_seed(selector: ResetSelector) -> None:
-    selections = _select(selector, SEEDS)
-    require(
-        len(selections) == len(SEEDS),
-        f"{len(SEEDS)} seeds gave {len(selections)} selections: return one a seed, in order",
-    )
-    for selection in selections:
+    for selection in _select(selector, SEEDS):
         require(
             isinstance(selection, Selection) and bool(selection.status),
             f"{selection!r} is no resetrl.types.Selection with a status",
@@ -50,14 +45,13 @@ def gives_one_selection_a_seed(selector: ResetSelector) -> None:
 
 
 def gives_no_selection_for_no_seed(selector: ResetSelector) -> None:
-    selections = _select(selector, [])
-    require(selections == [], f"no seeds gave {selections!r}: return an empty list")
+    _select(selector, [])
 
 
 def names_a_thought_of_the_seed(selector: ResetSelector) -> None:
     for reply in _REPLIES:
         policy = ScriptedPolicy(lambda _, reply=reply: [reply])  # type: ignore[misc]
-        for seed, chosen in zip(SEEDS, selector.select(SEEDS, make_context(policy)), strict=True):
+        for seed, chosen in zip(SEEDS, _select(selector, SEEDS, policy), strict=True):
             num_thoughts = len(seed.completion.thoughts)
             require(
                 type(chosen.thought) is int and 1 <= chosen.thought <= num_thoughts,
@@ -105,8 +99,15 @@ CHECKS = (
 )
 
 
-def _select(selector: ResetSelector, seeds: Sequence[Rollout]) -> list[Selection]:
-    return selector.select(seeds, make_context())
+def _select(
+    selector: ResetSelector, seeds: Sequence[Rollout], policy: ScriptedPolicy | None = None
+) -> list[Selection]:
+    selections = selector.select(seeds, make_context(policy))
+    require(
+        len(selections) == len(seeds),
+        f"{len(seeds)} seeds gave {len(selections)} selections: return one a seed, in order",
+    )
+    return selections
 
 
 def _thoughts(selections: list[Selection]) -> list[int]:

@@ -7,7 +7,7 @@ from typing import get_args
 
 from resetrl.interfaces import StepChecker, Task
 from resetrl.testing.contracts._require import require
-from resetrl.testing.contracts.verifier import require_verdicts, right_rollout
+from resetrl.testing.contracts.verifier import judge, require_verdicts, right_rollout
 from resetrl.types import Problem, Prompt, Purpose
 
 _MOST = 32
@@ -64,7 +64,7 @@ def has_a_verifier_that_accepts_the_references(task: Task) -> None:
     for problem in _some(task, "eval")[:8]:
         if not problem.reference:
             continue
-        (verdict,) = task.verifier().verify([right_rollout(problem)])
+        (verdict,) = judge(task.verifier(), [right_rollout(problem)])
         require(
             verdict.correct,
             f"its own reference {problem.reference!r}, boxed, gets {verdict!r} for {problem.uid}",

@@ -41,12 +41,11 @@ def gives_one_verdict_a_rollout(verifier: Verifier) -> None:
 
 
 def gives_no_verdict_for_no_rollout(verifier: Verifier) -> None:
-    verdicts = verifier.verify([])
-    require(verdicts == [], f"no rollouts gave {verdicts!r}: return an empty list")
+    judge(verifier, [])
 
 
 def accepts_the_reference(verifier: Verifier) -> None:
-    (verdict,) = verifier.verify([right_rollout(_PROMPT.problem)])
+    (verdict,) = judge(verifier, [right_rollout(_PROMPT.problem)])
     require(
         verdict.correct and verdict.reward > 0,
         f"\\boxed{{2}} with the reference 2 gave {verdict!r}: it is correct",
@@ -55,9 +54,9 @@ def accepts_the_reference(verifier: Verifier) -> None:
 
 def judges_the_same_in_any_order_and_alone(verifier: Verifier) -> None:
     rollouts = list(odd_rollouts(_PROMPT).values())
-    together = _judgements(verifier.verify(rollouts))
-    reverse = _judgements(verifier.verify(rollouts[::-1]))[::-1]
-    alone = [_judgements(verifier.verify([rollout]))[0] for rollout in rollouts]
+    together = _judgements(judge(verifier, rollouts))
+    reverse = _judgements(judge(verifier, rollouts[::-1]))[::-1]
+    alone = [_judgements(judge(verifier, [rollout]))[0] for rollout in rollouts]
     for what, one, two, three in zip(odd_rollouts(_PROMPT), together, reverse, alone, strict=True):
         require(
             one == two == three,
@@ -66,14 +65,20 @@ def judges_the_same_in_any_order_and_alone(verifier: Verifier) -> None:
         )
 
 
-def require_verdicts(verifier: Verifier, prompt: Prompt) -> None:
-    """One well-formed verdict for each odd rollout of a prompt."""
-    rollouts = odd_rollouts(prompt)
-    verdicts = verifier.verify(list(rollouts.values()))
+def judge(verifier: Verifier, rollouts: Sequence[Rollout]) -> list[Verdict]:
+    """The verdicts, as many as rollouts."""
+    verdicts = verifier.verify(rollouts)
     require(
         len(verdicts) == len(rollouts),
         f"{len(rollouts)} rollouts gave {len(verdicts)} verdicts: return one a rollout, in order",
     )
+    return verdicts
+
+
+def require_verdicts(verifier: Verifier, prompt: Prompt) -> None:
+    """One well-formed verdict for each odd rollout of a prompt."""
+    rollouts = odd_rollouts(prompt)
+    verdicts = judge(verifier, list(rollouts.values()))
     for what, verdict in zip(rollouts, verdicts, strict=True):
         require(
             isinstance(verdict, Verdict),
