@@ -23,7 +23,9 @@ def group_advantages(rewards: Sequence[float], scale: Scale = "population_std") 
     Example: `group_advantages([1, 0, 0, 1]) == [1, -1, -1, 1]`.
     """
     if scale not in get_args(Scale):
-        raise ValueError(f"advantage scale {scale!r} is unknown: choose {', '.join(get_args(Scale))}")
+        raise ValueError(
+            f"advantage scale {scale!r} is unknown: choose {', '.join(get_args(Scale))}"
+        )
     if scale == "none":
         return [float(reward) for reward in rewards]
     mean = math.fsum(rewards) / len(rewards)

@@ -102,7 +102,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except OSError as error:
-        if debug or error.filename is None and error.errno is None:
+        if debug or (error.filename is None and error.errno is None):
             raise
         where = f" ({error.filename})" if error.filename else ""
         _fail(f"{error.strerror}{where}: free space or choose another folder, then go on", 1)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 from resetrl.types import (
     Completion,
     Limits,
-    Prompt,
     Problem,
+    Prompt,
     Purpose,
     Request,
     Rollout,

@@ -69,9 +69,7 @@ def _quarter(depth: float) -> int:
     return min(int(depth * 4), 3)
 
 
-def _localization_metrics(
-    resets: Sequence[Group], task: Task, delimiter: str
-) -> dict[str, float]:
+def _localization_metrics(resets: Sequence[Group], task: Task, delimiter: str) -> dict[str, float]:
     """The chosen thought against the true first wrong one, where the task knows it."""
     if not isinstance(task, StepChecker):
         return {}

@@ -65,7 +65,8 @@ class SeedPolicy:
             )
         if self.max_draws < 1 or self.top_up < 1:
             raise ValueError(
-                f"seed_policy.max_draws={self.max_draws}, top_up={self.top_up}: both must be at least 1"
+                f"seed_policy.max_draws={self.max_draws}, top_up={self.top_up}: both must be at "
+                "least 1"
             )
 
 

@@ -13,11 +13,17 @@ from collections.abc import Sequence
 from resetrl.advantages import binarise, group_advantages
 from resetrl.batch import build_batch
 from resetrl.meter import Meter
-from resetrl.metrics import step_metrics
 from resetrl.method import Method, Session
+from resetrl.metrics import step_metrics
 from resetrl.splits import assign
 from resetrl.types import Group, Prompt, StepRecord
-from resetrl.waves import Draws, draw_rollouts, sample_suffixes, select_reset_states, usable_failures
+from resetrl.waves import (
+    Draws,
+    draw_rollouts,
+    sample_suffixes,
+    select_reset_states,
+    usable_failures,
+)
 
 
 def train_step(

@@ -83,7 +83,7 @@ class CompletionBuilder:
     delimiter: str
     eos_ids: frozenset[int]
     room: int
-    prefix: Prefix = Prefix()
+    prefix: Prefix = field(default_factory=Prefix)
     stop: StopReason | None = None
     token_ids: list[int] = field(init=False)
     logprobs: list[float] = field(init=False)

@@ -97,9 +97,7 @@ def sample_suffixes(
     ]
 
 
-def _reset_group(
-    state: ResetState, size: int, judged: Iterator[tuple[Rollout, Verdict]]
-) -> Group:
+def _reset_group(state: ResetState, size: int, judged: Iterator[tuple[Rollout, Verdict]]) -> Group:
     rollouts, verdicts = zip(*(next(judged) for _ in range(size)), strict=True)
     return Group("reset", rollouts, verdicts, state)
 

@@ -28,9 +28,7 @@ def two_groups():
 
 
 def test_a_batch_in_literal_values():
-    batch = build_batch(
-        two_groups(), [[-1.0, 1.0], [0.5, -0.5]], temperature=0.7, pad_id=99
-    )
+    batch = build_batch(two_groups(), [[-1.0, 1.0], [0.5, -0.5]], temperature=0.7, pad_id=99)
     assert batch.token_ids.tolist() == [
         [11, 12, 21, 22, 23, 24, 99],
         [11, 12, 31, 99, 99, 99, 99],

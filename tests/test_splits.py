@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from parity import case, case_ids
 
@@ -52,7 +54,7 @@ def test_buffers_equal_the_reference(case_id):
     for size in plan.reset_sizes:
         edges.append(edges[-1] + size)
     rewards = expected["rewards"]
-    groups = [rewards[: edges[0]], *(rewards[a:b] for a, b in zip(edges, edges[1:], strict=False))]
+    groups = [rewards[: edges[0]], *(rewards[a:b] for a, b in itertools.pairwise(edges))]
     advantages = [value for group in groups if group for value in group_advantages(group)]
     assert advantages == pytest.approx(expected["advantages"], abs=1e-6)
 

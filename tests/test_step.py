@@ -163,7 +163,9 @@ def test_two_prompts_with_the_same_first_200_characters_keep_their_own_rollouts(
 
 def test_every_request_of_a_step_has_its_own_seed():
     policy = ScriptedPolicy(lambda request: ["a", boxed(9)])
-    train_step(1, make_prompts(2), make_method(GroupSplit(0, (4, 4)), Uniform()), make_session(policy))
+    train_step(
+        1, make_prompts(2), make_method(GroupSplit(0, (4, 4)), Uniform()), make_session(policy)
+    )
     seeds = [request.rng_seed for request in policy.requests]
     assert len(seeds) == len(set(seeds)) == 2 * (4 + 8)
 

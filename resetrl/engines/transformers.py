@@ -124,7 +124,9 @@ class TransformersPolicy:
         """Compute each distinct context once, then give every row its copy."""
         contexts: dict[tuple[int, ...], int] = {}
         places = [
-            contexts.setdefault(row.request.prompt_ids + row.request.prefix.token_ids, len(contexts))
+            contexts.setdefault(
+                row.request.prompt_ids + row.request.prefix.token_ids, len(contexts)
+            )
             for row in rows
         ]
         columns = max(map(len, contexts))

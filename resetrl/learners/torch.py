@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class TorchLearner:
             value, part_metrics = loss.loss(token_logprobs(self._model, part), part)
             if not math.isfinite(value.item()):
                 self._refuse(f"the loss is {value.item()}", batch)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             total += value.item()
             for name, number in part_metrics.items():
                 metrics[name] = metrics.get(name, 0.0) + number
@@ -109,11 +110,11 @@ class TorchLearner:
 
 
 def _to(batch: TokenBatch, device: torch.device) -> TokenBatch:
-    import dataclasses
-
-    moved = {
-        field.name: value.to(device)
-        for field in dataclasses.fields(batch)
-        if isinstance(value := getattr(batch, field.name), Tensor)
-    }
-    return dataclasses.replace(batch, **moved)
+    return dataclasses.replace(
+        batch,
+        token_ids=batch.token_ids.to(device),
+        attention_mask=batch.attention_mask.to(device),
+        loss_mask=batch.loss_mask.to(device),
+        old_logprobs=batch.old_logprobs.to(device),
+        advantages=batch.advantages.to(device),
+    )

@@ -45,7 +45,9 @@ def localization_ids(
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> tuple[int, ...]:
     if chat:
         if not tokenizer.chat_template:
-            raise ConfigError("model.chat=true, but the tokenizer has no chat template: set it false")
+            raise ConfigError(
+                "model.chat=true, but the tokenizer has no chat template: set it false"
+            )
         message = [{"role": "user", "content": text}]
         text = str(
             tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
@@ -61,9 +63,11 @@ def _template(kind: str, preset: str) -> Template:
     shipped = Path(__file__).parent / f"{kind}_{preset}.txt"
     path = shipped if shipped.is_file() else Path(preset)
     if not path.is_file():
-        names = sorted(p.stem.removeprefix(f"{kind}_") for p in shipped.parent.glob(f"{kind}_*.txt"))
+        names = sorted(
+            p.stem.removeprefix(f"{kind}_") for p in shipped.parent.glob(f"{kind}_*.txt")
+        )
         raise ConfigError(
-            f"no {kind} prompt {preset!r}: choose {', '.join(names)}, or give the path of a template"
+            f"no {kind} prompt {preset!r}: choose {', '.join(names)}, or give a template's path"
         )
     environment = Environment(
         undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, autoescape=False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from resetrl.errors import CheckpointError, ConfigError
 from resetrl.plugins import KINDS, Registry, list_names, load_plugins
-from resetrl.run.checkpoint import Checkpoint, latest_checkpoint
+from resetrl.run.checkpoint import latest_checkpoint
 from resetrl.run.compose import (
     compose,
     config_hash,

@@ -83,7 +83,7 @@ def compose(overrides: Sequence[str], registry: Registry) -> DictConfig:
     """The composed configuration alone, for `--cfg`, tests and tools."""
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
         config = hydra.compose_config(CONFIG_NAME, list(overrides), run_mode=_single_run())
-        return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _single_run() -> Any:

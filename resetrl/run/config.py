@@ -89,7 +89,8 @@ class RunConfig:
     prompts_per_step: prompts in one step, each with `budget` rollouts.
     budget: rollouts trained a prompt; the split must add up to it.
     save_rollouts_every: steps between saved rollouts, for `resetrl show`.
-    num_threads: CPU threads of torch; another number may change the last bits of every figure.
+    num_threads: CPU threads of torch. One is fastest for the tiny policy and keeps parallel runs
+        out of each other's way; another number may change the last bits of every figure.
     """
 
     method: str = "srpo"
@@ -115,7 +116,7 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     save_rollouts_every: int = 10
-    num_threads: int = 2
+    num_threads: int = 1
     plugin_paths: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:

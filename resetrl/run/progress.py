@@ -20,7 +20,7 @@ class Progress:
     """
 
     _bar: Bar | None = None
-    _task: TaskID = TaskID(0)
+    _task: TaskID | None = None
     _accuracy: float | None = None
     _recent: dict[str, float] = field(default_factory=dict)
 
@@ -50,13 +50,13 @@ class Progress:
         self._smooth("tokens/s", tokens / max(seconds, 1e-9))
         if "localization/exact" in record.metrics:
             self._smooth("exact resets", record.metrics["localization/exact"])
-        if self._bar is not None:
+        if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=record.step, description=self._line())
 
     @hookimpl
     def resetrl_evaluated(self, run: RunContext, evaluation: Evaluation) -> None:
         self._accuracy = evaluation.accuracy
-        if self._bar is not None:
+        if self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=self._line())
         run.console.print(f"step {evaluation.step:>5}  {self._line()}", highlight=False)
 

@@ -41,7 +41,7 @@ def random_llama(rng_seed: int = 0) -> PreTrainedModel:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng_seed)
-        model: PreTrainedModel = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
+        model: PreTrainedModel = LlamaForCausalLM(config)
         model.train(False)
         return model
 
@@ -70,7 +70,7 @@ def word_level_tokenizer() -> PreTrainedTokenizerBase:
         Regex(r"</thought>|\\boxed\{|[\s\S]"), behavior="isolated"
     )
     tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         eos_token="<eos>",

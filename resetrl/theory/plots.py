@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,22 +17,15 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#444444", "#8B5A2B")
 MARKERS = "os^DvP*X"
-DPI = 120
+DPI = 110
+LEGEND = "points: measured with 95 % intervals; lines: exact"
 
 
 def write_plots(result: LabResult, folder: Path) -> list[Path]:
     """Writes the five PNG files; returns them."""
     figures = {
-        "samples-over-p.png": _over_p(
-            result.curves["samples"],
-            "fewer reset samples, RR / CARO",
-            {2.0: "claim $1/p^2$", 1.0: "$1/p$"},
-        ),
-        "improvement-over-p.png": _over_p(
-            result.curves["improvement"],
-            "more improvement per iteration, CARO / RR",
-            {1.0: "claim $1/p$"},
-        ),
+        "samples-over-p.png": _samples_over_p(result.curves["samples"]),
+        "improvement-over-p.png": _improvement_over_p(result.curves["improvement"]),
         "scaling.png": _scaling(result),
         "gap.png": _gap(result),
         "oracles.png": _oracles(result),
@@ -52,19 +45,45 @@ def _figure(columns: int, rows: int = 1, width: float = 5.4, height: float = 4.4
     return figure
 
 
-def _over_p(curves: Sequence[Curve], y_label: str, references: dict[float, str]) -> Figure:
-    figure = _figure(1, width=9.0, height=5.4)
-    axes = figure.axes[0]
-    for number, curve in enumerate(curves):
-        _draw(axes, curve, number)
-    x = np.unique(np.concatenate([curve.x for curve in curves]))
-    for exponent, name in references.items():
-        style = "--" if "claim" in name else ":"
-        axes.plot(x, x**exponent, style, color="black", linewidth=1.2, label=name, zorder=1)
-    _finish(axes, "1/p", y_label)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=8)
-    axes.set_title("points: measured, 95 % intervals; lines: exact", fontsize=9)
+def _samples_over_p(curves: Sequence[Curve]) -> Figure:
+    figure = _figure(2, width=6.0, height=5.4)
+    plain = [curve for curve in curves if curve.label.startswith("samples RR/CARO")]
+    names = {curve.label.removeprefix("samples RR/CARO, "): curve for curve in plain}
+    mdps = ("tree", "chain", "chain task", "tree with small advantages")
+    _ratios(figure.axes[0], {name: names[name] for name in mdps}, {2: "claim: $1/p^2$"})
+    figure.axes[0].set_title("the claim's ratio in four kinds of MDP", fontsize=9)
+    drawn = next(curve for curve in curves if curve.label == "states drawn RR/CARO, tree")
+    parts = {
+        "advantage of a given candidate": names["tree"],
+        "whole iteration, choosing included": names["tree, whole iteration"],
+        "RR abstains where nothing improves": names["tree, RR abstains"],
+        "states drawn instead of samples": drawn,
+    }
+    _ratios(figure.axes[1], parts, {2: "$1/p^2$", 1: "$1/p$"})
+    figure.axes[1].set_title("what it is made of (tree)", fontsize=9)
+    for axes in figure.axes:
+        _finish(axes, "1/p", "RR / CARO")
+    figure.suptitle(f"Reset samples per iteration, RR over CARO; {LEGEND}", fontsize=10)
     return figure
+
+
+def _improvement_over_p(curves: Sequence[Curve]) -> Figure:
+    figure = _figure(1, width=7.0, height=5.0)
+    axes = figure.axes[0]
+    named = {curve.label.removeprefix("improvement CARO/RR, "): curve for curve in curves}
+    _ratios(axes, named, {1: "claim: $1/p$"})
+    _finish(axes, "1/p", "CARO / RR")
+    figure.suptitle(f"Improvement per iteration, CARO over RR; {LEGEND}", fontsize=10)
+    return figure
+
+
+def _ratios(axes: Axes, curves: Mapping[str, Curve], references: Mapping[int, str]) -> None:
+    for number, (name, curve) in enumerate(curves.items()):
+        _draw(axes, curve, number, name)
+    x = np.unique(np.concatenate([curve.x for curve in curves.values()]))
+    for (exponent, name), style in zip(references.items(), ("--", ":"), strict=False):
+        axes.plot(x, x**exponent, style, color="black", linewidth=1.2, label=name, zorder=1)
+    axes.legend(fontsize=8)
 
 
 def _scaling(result: LabResult) -> Figure:
@@ -84,9 +103,9 @@ def _scaling(result: LabResult) -> Figure:
         label = f"claim: slope {claimed:g}"
         axes.plot(x, start * (x / x[0]) ** claimed, "--", color="black", linewidth=1.2, label=label)
         _finish(axes, x_label, y_label)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=7, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     figure.axes[-1].set_axis_off()
-    figure.axes[-1].text(0.0, 0.9, "points: measured, 95 % intervals\nlines: exact", va="top")
+    figure.suptitle(LEGEND, fontsize=10)
     return figure
 
 
@@ -124,7 +143,10 @@ def _oracles(result: LabResult) -> Figure:
             _draw(axes, curve, number)
         axes.axhline(1.0, color="black", linestyle="--", linewidth=1.2, label="random resets")
         axes.set_xscale("symlog", linthresh=0.01)
-        axes.set_yscale("log")
+        ticks = sorted({point.false_positive_rate for point in points})
+        axes.set_xticks(ticks, [f"{rate:g}" for rate in ticks])
+        axes.set_xlim(-0.001, 1.2)
+        _log_y(axes)
         axes.set_xlabel("false positive rate")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3, which="both")
@@ -155,8 +177,20 @@ def _draw(axes: Axes, curve: Curve, number: int, label: str | None = None) -> No
 
 
 def _finish(axes: Axes, x_label: str, y_label: str) -> None:
+    from matplotlib.ticker import FuncFormatter
+
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    _log_y(axes)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3, which="both")
+
+
+def _log_y(axes: Axes) -> None:
+    from matplotlib.ticker import NullFormatter
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high / low > 30:
+        axes.yaxis.set_minor_formatter(NullFormatter())

@@ -54,9 +54,7 @@ def test_losses_and_gradients_equal_the_reference(case_id):
         batch = recorded_batch(given)
     value, gradient, metrics = value_and_gradient(loss_of_case(case_id), given, batch)
     assert value == pytest.approx(expected["loss"], abs=1e-6)
-    torch.testing.assert_close(
-        gradient, torch.tensor(expected["grad_log_prob"]), atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(gradient, torch.tensor(expected["grad_log_prob"]), atol=1e-6, rtol=0)
     named = expected["metrics"]
     if "actor/ppo_kl" in named:
         assert metrics["learner/kl_to_old"] == pytest.approx(named["actor/ppo_kl"], abs=1e-6)
@@ -89,8 +87,10 @@ def test_token_mean_over_micro_batches_is_token_mean_over_the_batch():
 
 def trimmed(batch, row):
     """One row of the batch as a micro-batch, at its full width so that columns still agree."""
-    part = take_rows(dataclasses.replace(batch, attention_mask=torch.ones_like(batch.loss_mask)),
-                     torch.tensor([row]))
+    part = take_rows(
+        dataclasses.replace(batch, attention_mask=torch.ones_like(batch.loss_mask)),
+        torch.tensor([row]),
+    )
     assert part.num_loss_tokens == 10
     return part
 

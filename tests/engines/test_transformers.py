@@ -61,9 +61,7 @@ def test_rows_that_come_and_go_change_nothing(model, tokenizer, max_batch):
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.3])
 def test_logprobs_are_those_of_the_tempered_distribution(model, tokenizer, temperature):
     asked = requests(8, temperature)
-    for request, completion in zip(
-        asked, policy_of(model, tokenizer).generate(asked), strict=True
-    ):
+    for request, completion in zip(asked, policy_of(model, tokenizer).generate(asked), strict=True):
         expected = forward_logprobs(model, request, completion)
         assert completion.logprobs == pytest.approx(expected.tolist(), abs=1e-5)
 
@@ -81,9 +79,7 @@ def test_greedy_takes_the_most_probable_token_each_time(model, tokenizer):
 def test_suffixes_go_on_from_the_stored_prefix_and_share_its_prefill(model, tokenizer):
     policy = policy_of(model, tokenizer)
     prefix = Prefix((8, 17, 3, 9, 3), (-1.0, -2.0, -3.0, -4.0, -5.0), (3, 5))
-    asked = [
-        Request((7, 8), 50 + i, Sampling(1.0, 1.0), LIMITS, prefix) for i in range(6)
-    ]
+    asked = [Request((7, 8), 50 + i, Sampling(1.0, 1.0), LIMITS, prefix) for i in range(6)]
     completions = policy.generate(asked)
     assert policy.counters.prompt_tokens == 7  # two of the prompt, five of the prefix, once
     assert policy.counters.cached_tokens == 5 * 7
@@ -125,9 +121,7 @@ def test_the_same_seed_draws_the_same_and_another_does_not(model, tokenizer):
 
 def test_top_p_never_draws_outside_the_nucleus(model, tokenizer):
     asked = requests(60, temperature=1.0, top_p=0.3)
-    for request, completion in zip(
-        asked, policy_of(model, tokenizer).generate(asked), strict=True
-    ):
+    for request, completion in zip(asked, policy_of(model, tokenizer).generate(asked), strict=True):
         with torch.no_grad():
             token_ids = torch.tensor([request.prompt_ids + completion.token_ids])
             probs = model(token_ids).logits[0].softmax(-1)
