@@ -169,7 +169,7 @@ def load_plugins(
     except pluggy.PluginValidationError as error:
         raise PluginError(_unknown_hook(registry, error)) from None
     for kind, hook_name in KINDS.items():
-        for implementation in reversed(getattr(manager.hook, hook_name).get_hookimpls()):
+        for implementation in getattr(manager.hook, hook_name).get_hookimpls():
             source = registry.sources[implementation.plugin_name]
             for name, registered in _call(hook_name, implementation.function, source).items():
                 _add(registry, kind, name, registered, source)
