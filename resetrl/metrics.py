@@ -16,16 +16,20 @@ def step_metrics(
     draws: Sequence[tuple[Rollout, Verdict]],
     task: Task,
     delimiter: str,
+    first_wave: int,
 ) -> dict[str, float]:
     """Rewards, group variance, corrections, reset quality and accounting of one step.
 
-    `draws/accuracy` is over all fresh rollouts, kept or not, so it is no function of the split.
+    `draws/accuracy` is over the first wave of draws, `first_wave` a prompt: later ones were made
+    because those were right, so counting them would flatter the policy.
     Shares over nothing (no reset group in the step) are left out rather than logged as 0.
     """
     resets = [group for group in groups if group.kind == "reset"]
     trained = [rollout for group in groups for rollout in group.rollouts]
     return {
-        "draws/accuracy": _share(verdict.correct for _, verdict in draws),
+        "draws/accuracy": _share(
+            verdict.correct for rollout, verdict in draws if rollout.index < first_wave
+        ),
         "reward/mean": _mean([reward for group in groups for reward in group.rewards]),
         **_group_metrics("base", [group for group in groups if group.kind == "base"]),
         **_group_metrics("reset", resets),

@@ -15,7 +15,7 @@ from resetrl.batch import build_batch
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.metrics import step_metrics
-from resetrl.splits import assign
+from resetrl.splits import assign, draws_wanted
 from resetrl.types import Group, Prompt, StepRecord
 from resetrl.waves import (
     Draws,
@@ -65,7 +65,8 @@ def train_step(
         update = session.learner.update(batch, method.loss)
 
     drawn = [draw for mine in draws for draw in mine]
-    metrics = step_metrics(groups, advantages, drawn, session.task, session.delimiter)
+    first_wave = draws_wanted(method.split, method.seeds, [])
+    metrics = step_metrics(groups, advantages, drawn, session.task, session.delimiter, first_wave)
     return StepRecord(step, groups, advantages, drawn, update, meter.usage(), metrics)
 
 

@@ -240,3 +240,13 @@ def test_recorded_prefixes_keep_their_ids_through_the_step():
     train_step(1, make_prompts(1), make_method(selector=SelfLocalization()), make_session(policy))
     prefixes = {decode(request.prefix.token_ids) for request in policy.requests[5:]}
     assert prefixes == {"a</thought>b!</thought>"}
+
+
+def test_the_accuracy_of_draws_leaves_out_the_draws_made_because_others_were_right():
+    right, wrong = ["a", boxed(1)], ["a", boxed(9)]
+    script = [*[right] * 4, *[right] * 3, wrong, *SUFFIXES]
+    record = train_step(
+        1, make_prompts(1), make_method(selector=Oracle()), make_session(ScriptedPolicy(script))
+    )
+    assert record.metrics["rollouts/drawn"] == 12
+    assert record.metrics["draws/accuracy"] == 1.0

@@ -32,7 +32,7 @@ class Recipe:
     context_len: int = 640
     rope_theta: float = 10000.0
     init_range: float = 0.08
-    steps: int = 2400
+    steps: int = 2200
     late_steps: int = 900
     warmup_steps: int = 50
     examples_per_step: int = 64
