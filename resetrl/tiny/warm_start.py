@@ -179,11 +179,19 @@ def _save(
     tensors = {
         name: tensor for name, tensor in model.state_dict().items() if name != "lm_head.weight"
     }  # the output weights are the input embedding
-    save_file(
-        tensors,
-        folder / "model.safetensors",
-        metadata={"format": "pt", "recipe": recipe_hash(recipe)},
-    )
+    file = folder / "model.safetensors"
+    save_file(tensors, file, metadata={"format": "pt", "recipe": recipe_hash(recipe)})
+    _sort_metadata(file)
+
+
+def _sort_metadata(file: Path) -> None:
+    """Bring the metadata into alphabetical order; safetensors writes them in any."""
+    content = file.read_bytes()
+    header_len = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + header_len])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(header_len)
+    file.write_bytes(content[:8] + text + content[8 + header_len :])
 
 
 def stored_recipe_hash(folder: Path) -> str | None:
