@@ -6,7 +6,7 @@ Each goes through a sweep of cases, repeats a trial (`trials`) and keeps bootstr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,13 +27,12 @@ from resetrl.theory.mdp import (
     Ints,
     Solution,
     ThoughtMDP,
+    expected_return,
     optimal_return,
-    solve,
 )
 from resetrl.theory.sampling import ResetCounts, count_resets
-from resetrl.theory.trials import Setup, Trial
+from resetrl.theory.trials import CERTAINTY, Setup, Trial
 
-CERTAINTY = 0.9  # in at least this share of the repetitions
 LARGEST_BUDGET = 2**40
 
 
@@ -66,8 +65,7 @@ def samples_curve(
 
     The number is found by looking: powers of 4 until enough repetitions succeed, then a grid of
     ratio sqrt(2) around it with fresh repetitions, and `curves.crossing` of 90 % there. The exact
-    counterpart (for a fixed candidate) is (1.645 / 0.5)^2 Var / A^2, from the exact
-    variance of one sample and the normal approximation.
+    counterpart is `trials.exact_samples`.
     """
 
     def measure(setup: Setup, rng: np.random.Generator) -> tuple[float, Floats, float]:
@@ -122,24 +120,25 @@ def gap_curves(
     """Returns reset samples, reset states drawn and iterations until the gap is closed.
 
     That is until J* - J is `share` of what it was. Each run decides its own number of samples per
-    iteration (`cpi.iterate`), knowing no p.
+    iteration (`cpi.iterate`), knowing no p. The exact counterpart is a noise-free run whose
+    iterations each take their exact samples to accuracy.
     """
     rng = np.random.default_rng(effort.rng_seed)
     totals: list[list[Floats]] = [[], [], []]
+    exact = []
     for row in sweep.cases:
+        exact.append(_exact_run_to_gap(row[0], oracle, share, rng))
         history = _run_to_gap(row[0], oracle, effort.repeats, share, rng)
         for total, runs in zip(
             totals, (history.samples, history.draws, history.iterations), strict=True
         ):
             total.append(runs.astype(float))
     curves = []
-    for name, total in zip(("samples", "draws", "iterations"), totals, strict=True):
+    names = ("samples", "draws", "iterations")
+    for name, total, known in zip(names, totals, np.array(exact).T, strict=True):
         replicates = np.stack([resampled_means(runs, effort.bootstraps, rng) for runs in total])
         means = np.array([runs.mean() for runs in total])
-        nothing = np.full(len(means), np.nan)
-        curves.append(
-            Curve(f"{label}: {name}", sweep.x_name, sweep.x, means, replicates.T, nothing)
-        )
+        curves.append(Curve(f"{label}: {name}", sweep.x_name, sweep.x, means, replicates.T, known))
     return curves[0], curves[1], curves[2]
 
 
@@ -163,8 +162,6 @@ def _run_to_gap(
     case: Case, oracle: ResetOracle, num_runs: int, share: float, rng: np.random.Generator
 ) -> cpi.History:
     mdp: ThoughtMDP = case.mdp
-    start = float(solve(mdp, case.policy).expected_return)
-    goal = optimal_return(mdp) - share * (optimal_return(mdp) - start)
 
     def sampler(solution: Solution, acceptance: Floats, num_samples: Ints) -> ResetCounts:
         return count_resets(mdp, solution, acceptance, num_samples, rng)
@@ -176,7 +173,7 @@ def _run_to_gap(
         oracle,
         sampler,
         accuracy=1e-4 * mdp.reward_bound,
-        goal=goal,
+        goal=_goal(case, share),
         num_runs=num_runs,
         max_iterations=50_000,
         rng=rng,
@@ -187,3 +184,26 @@ def _run_to_gap(
             f"gap fell to {share:.2g} of its start; choose a smaller tau or a larger share."
         )
     return history
+
+
+def _exact_run_to_gap(
+    case: Case, oracle: ResetOracle, share: float, rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Returns samples, draws and iterations of a run that knows every advantage."""
+    goal = _goal(case, share)
+    samples = draws = iterations = 0.0
+    while float(expected_return(case.mdp, case.policy)) < goal:
+        setup = trials.set_up(case, oracle)
+        needed = trials.exact_samples(setup, trials.advantage_is_accurate, rng)
+        candidate = cpi.greedy(setup.solution.q_values, rng)
+        advantage = cpi.policy_advantage(setup.solution, setup.acceptance, candidate)
+        alpha = cpi.step_size(case.mdp, advantage)
+        new = cpi.mix(case.policy, candidate, setup.acceptance, alpha)
+        case = replace(case, policy=new)
+        samples, draws, iterations = samples + needed, draws + needed / setup.mass, iterations + 1
+    return samples, draws, iterations
+
+
+def _goal(case: Case, share: float) -> float:
+    best = optimal_return(case.mdp)
+    return best - share * (best - float(expected_return(case.mdp, case.policy)))

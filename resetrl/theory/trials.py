@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtr
 
 from resetrl.theory import cpi
 from resetrl.theory.cpi import ResetOracle
@@ -26,11 +28,11 @@ from resetrl.theory.mdp import (
 from resetrl.theory.sampling import ResetCounts, count_resets
 
 RELATIVE_ACCURACY = 0.5  # an estimate is accurate when it is within half of the true advantage
-NORMAL_90 = 1.6448536269514722  # two-sided 90 % of the normal distribution
+CERTAINTY = 0.9  # in at least this share of the repetitions
 SHARP_CHOICE = 16  # times (B / A)^2 samples per improvable action: a candidate nearly exact
 SHARP_ESTIMATE = 16  # times the samples to accuracy, for a step whose size is nearly exact
 MAX_CELLS = 2_000_000  # counts held at a time
-EXACT_CELLS = 40_000  # the same for the candidates that an exact counterpart is averaged over
+EXACT_CELLS = 60_000  # the same for the candidates that an exact counterpart is averaged over
 
 
 @dataclass(frozen=True)
@@ -112,15 +114,24 @@ def exact_gain(setup: Setup) -> float:
 
 
 def exact_samples(setup: Setup, trial: Trial, rng: np.random.Generator) -> float:
-    """Returns the normal approximation to the samples to accuracy; NaN for a whole iteration."""
+    """Returns the exact counterpart of the samples to accuracy; NaN for a whole iteration.
+
+    With the exact variance V_c of one sample for candidate c and the normal approximation the
+    share of accurate estimates is mean_c 2 Phi(A_c sqrt(N / V_c) / 2) - 1; solved for N at 90 %.
+    """
     if trial is improvement_is_had:
         return float("nan")
-    abstain = trial is advantage_is_accurate_abstaining
     near = setup.restricted()
     num = max(64, min(1024, EXACT_CELLS // near.solution.q_values.size))
-    candidates = _candidates(near, num, rng, abstain)
+    candidates = _candidates(near, num, rng, trial is advantage_is_accurate_abstaining)
     mean, variance = cpi.estimate_moments(near.case.mdp, near.solution, near.acceptance, candidates)
-    return float((NORMAL_90 / RELATIVE_ACCURACY) ** 2 * np.mean(variance / mean**2))
+    signal = RELATIVE_ACCURACY * mean / np.sqrt(variance)
+
+    def missing(log_samples: float) -> float:
+        share = 2 * ndtr(signal * np.exp(log_samples / 2)) - 1
+        return float(share.mean()) - CERTAINTY
+
+    return float(np.exp(brentq(missing, -10.0, 80.0, xtol=1e-6)))
 
 
 def sharp_budgets(setup: Setup, rng: np.random.Generator) -> tuple[int, int]:

@@ -11,7 +11,15 @@ from resetrl.errors import ConfigError
 from resetrl.theory import cpi
 from resetrl.theory.cpi import PERFECT_ORACLE, RANDOM_RESETS, ResetOracle
 from resetrl.theory.generators import Case, random_tree, rare_decision_chain
-from resetrl.theory.mdp import Floats, Ints, Solution, ThoughtMDP, expected_return, improvable, solve
+from resetrl.theory.mdp import (
+    Floats,
+    Ints,
+    Solution,
+    ThoughtMDP,
+    expected_return,
+    improvable,
+    solve,
+)
 from resetrl.theory.sampling import ResetCounts, accepted_resets, count_resets, simulate_resets
 
 ORACLES = (RANDOM_RESETS, PERFECT_ORACLE, ResetOracle(0.6, 0.2), ResetOracle(0.3, 0.9))
