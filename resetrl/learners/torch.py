@@ -91,6 +91,9 @@ class TorchLearner:
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder and the optimizer's state."""
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
         self._model.save_pretrained(folder)
         torch.save(self._optimizer.state_dict(), folder / "optimizer.pt")
 

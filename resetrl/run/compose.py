@@ -75,15 +75,23 @@ def run_with_hydra(
 
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
         launch = hydra.multirun if multirun else hydra.run
-        result = launch(CONFIG_NAME, task, list(overrides))
+        result = launch(CONFIG_NAME, task, _for_hydra(overrides))
     return result if multirun else result.return_value
 
 
 def compose(overrides: Sequence[str], registry: Registry) -> DictConfig:
     """The composed configuration alone, for `--cfg`, tests and tools."""
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
-        config = hydra.compose_config(CONFIG_NAME, list(overrides), run_mode=_single_run())
+        config = hydra.compose_config(
+            CONFIG_NAME, _for_hydra(overrides), run_mode=_single_run()
+        )
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def _for_hydra(overrides: Sequence[str]) -> list[str]:
+    """Hydra deletes a choice with `~kind`; `kind=null` means the same and is what one writes."""
+    nulls = {f"{kind}=null": f"~{kind}" for kind in KINDS}
+    return [nulls.get(item, item) for item in overrides]
 
 
 def _single_run() -> Any:
@@ -126,7 +134,7 @@ def explain(error: Exception, overrides: Sequence[str], registry: Registry) -> s
         near = difflib.get_close_matches(name, choices, n=1)
         hint = f"did you mean {near[0]}? Choose" if near else "choose"
         return f"{group}={name} is unknown: {hint} {list_names(choices)}"
-    key = re.search(r"Key '([^']+)' is not in struct", text)
+    key = re.search(r"Key '([^']+)' (?:is )?not in", text)
     if key:
         full = re.search(r"full_key: (\S+)", text)
         name = full.group(1) if full else key.group(1)
@@ -163,7 +171,9 @@ def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list
     kept = [item for item in overrides if name not in item.lstrip("+~").partition("=")[0]]
     try:
         with opened_hydra(registry) as hydra:
-            config = hydra.compose_config(CONFIG_NAME, kept, run_mode=_single_run())
+            config = hydra.compose_config(
+                CONFIG_NAME, _for_hydra(kept), run_mode=_single_run()
+            )
     except (HydraException, OmegaConfBaseException):
         return []
     parent, _, _ = name.rpartition(".")

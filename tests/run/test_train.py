@@ -1,0 +1,197 @@
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from resetrl.run.checkpoint import weights_hash
+from resetrl.run.tracking import read_journal
+
+SMALL = [
+    "steps=6",
+    "prompts_per_step=4",
+    "evaluation.every=3",
+    "evaluation.problems=10",
+    "checkpoint.every=2",
+    "save_rollouts_every=2",
+    "tracking.enabled=false",
+]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "resetrl.cli", "train", *arguments]
+
+
+def resetrl(folder, *arguments, expect=0):
+    done = subprocess.run(
+        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done
+
+
+def figures(run_folder):
+    """Every metric of a run that is no time, by step and name, and its weights."""
+    metrics = {
+        (record.step, name): value
+        for record in read_journal(run_folder / "metrics.jsonl")
+        for name, value in record.metrics.items()
+        if "seconds" not in name
+    }
+    return metrics, weights_hash(run_folder / "checkpoints" / "step_000006")
+
+
+def groups(run_folder):
+    return {path.name: path.read_bytes() for path in sorted((run_folder / "rollouts").iterdir())}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    resetrl(folder, *SMALL, "hydra.run.dir=run")
+    return folder / "run"
+
+
+def test_the_same_configuration_and_seed_give_the_same_numbers_to_the_last_bit(
+    uninterrupted, tmp_path
+):
+    resetrl(tmp_path, *SMALL, "hydra.run.dir=run")
+    assert figures(tmp_path / "run") == figures(uninterrupted)
+    assert groups(tmp_path / "run") == groups(uninterrupted)
+
+
+def test_another_run_seed_gives_other_numbers(uninterrupted, tmp_path):
+    resetrl(tmp_path, *SMALL, "hydra.run.dir=run", "seed=1")
+    assert figures(tmp_path / "run")[1] != figures(uninterrupted)[1]
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_a_run_killed_at_a_random_step_resumes_to_the_same_numbers(
+    uninterrupted, tmp_path, attempt
+):
+    step = random.SystemRandom().randint(2, 5)
+    process = subprocess.Popen(
+        command(*SMALL, "hydra.run.dir=run"), cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    run_folder = tmp_path / "run"
+    checkpoints = run_folder / "checkpoints"
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        journal = run_folder / "metrics.jsonl"
+        text = journal.read_text() if journal.exists() else ""
+        if f'"step": {step}' in text and list(checkpoints.glob("step_*")):
+            break
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, f"the run ended before step {step} was seen"
+    resetrl(tmp_path, "resume=run")
+    assert figures(run_folder) == figures(uninterrupted)
+    assert groups(run_folder) == groups(uninterrupted)
+
+
+def test_a_finished_run_goes_on_only_if_given_more_steps(uninterrupted, tmp_path):
+    done = resetrl(uninterrupted.parent, "resume=run", expect=1)
+    assert "is already at step 6 of 6: nothing is left to do; add steps=" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["stepz=1"], "stepz is no option of this run: did you mean steps?"),
+        (["model=hf", "model.path=nowhere"], "nowhere"),
+        (["resume=nowhere"], "resume=nowhere: there is no such folder"),
+        (["resume=run", "seed=3"], "seed cannot change on resume"),
+        (["split=2x4", "budget=6"], "exceeds budget=6"),
+        (["hydra.run.dir=run"], "already holds a run: go on with resume="),
+        (["plugin_paths=[absent.py]"], "absent.py does not exist"),
+        (["oops"], "'oops' is no override: write key=value"),
+    ],
+)
+def test_a_wrong_command_ends_in_one_sentence_and_harms_nothing(
+    uninterrupted, arguments, sentence
+):
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
+    done = resetrl(uninterrupted.parent, *arguments, expect=1)
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = resetrl(tmp_path, "stepz=1", "--debug", expect=1)
+    assert "Traceback" in done.stderr
+
+
+def copy_of(run_folder, target):
+    target.mkdir()
+    for path in run_folder.rglob("*"):
+        copy = target / path.relative_to(run_folder)
+        copy.mkdir() if path.is_dir() else copy.write_bytes(path.read_bytes())
+
+
+def test_a_damaged_checkpoint_is_named_with_the_one_before_it(uninterrupted, tmp_path):
+    copy_of(uninterrupted, tmp_path / "run")
+    damaged = tmp_path / "run" / "checkpoints" / "step_000006" / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-8] + b"\0" * 8)
+    done = resetrl(tmp_path, "resume=run", "steps=8", expect=1)
+    assert "model.safetensors is missing or damaged" in done.stderr
+    assert "goes back to step_000004" in done.stderr
+
+
+def test_the_checkpoint_of_another_run_is_refused(uninterrupted, tmp_path):
+    copy_of(uninterrupted, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("lr: 0.0002", "lr: 0.0003"))
+    done = resetrl(tmp_path, "resume=run", "steps=8", expect=1)
+    assert "was written by a run with another configuration" in done.stderr
+
+
+def test_a_state_file_that_is_no_json_is_named(uninterrupted, tmp_path):
+    copy_of(uninterrupted, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "step_000006" / "state.json").write_text("{")
+    done = resetrl(tmp_path, "resume=run", "steps=8", expect=1)
+    assert "state.json is not readable" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_ends_in_one_sentence_and_keeps_what_was_written(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=5m", "none", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("this machine allows no mount")
+    try:
+        done = resetrl(disk, *SMALL, "checkpoint.keep=9", "hydra.run.dir=run", expect=1)
+        assert "Traceback" not in done.stderr
+        assert "space" in done.stderr
+        kept = sorted((disk / "run" / "checkpoints").glob("step_*"))
+        assert kept, "the first checkpoint fits"
+        for folder in kept:
+            state = json.loads((folder / "state.json").read_text())
+            assert set(state["files"]) <= {path.name for path in folder.iterdir()}
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_an_unreachable_tracking_server_warns_once_and_training_goes_on(tmp_path):
+    done = resetrl(
+        tmp_path,
+        *SMALL[:-1],
+        "steps=2",
+        "tracking.uri=http://127.0.0.1:9",
+        "hydra.run.dir=run",
+    )
+    assert (done.stdout + done.stderr).count("resetrl tracking sync") == 1
+    assert {record.step for record in read_journal(Path(tmp_path / "run/metrics.jsonl"))} == {
+        0,
+        1,
+        2,
+    }
