@@ -145,9 +145,9 @@ def find(registry: Registry, name: str) -> Component:
     if found:
         choices = [f"{component.kind}/{component.name}" for component in found]
         raise ConfigError(f"{name!r} is of several kinds: choose {' or '.join(choices)}")
-    names = sorted({component.name for component in registry})
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}" if near else f"choose {list_names(names)}"
+    near = difflib.get_close_matches(name, [component.name for component in registry], n=1)
+    families = sorted({_family(component) for component in registry})
+    hint = f"did you mean {near[0]!r}" if near else f"choose {list_names(families, 20)}"
     raise ConfigError(f"no component is called {name!r}: {hint}; `resetrl plugins list` shows all")
 
 

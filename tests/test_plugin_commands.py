@@ -220,6 +220,11 @@ def test_a_new_plugin_overwrites_nothing(tmp_path: Path) -> None:
         run("new", "split", "mine", "--folder", tmp_path)
 
 
+def test_a_new_plugin_goes_into_a_folder_that_exists(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere is no folder: create it first"):
+        run("new", "loss", "mine", "--folder", tmp_path / "nowhere")
+
+
 def test_a_new_plugin_of_an_unknown_kind_names_the_kinds(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="kind 'selector' is unknown: choose reset_selector, "):
         run("new", "selector", "mine", "--folder", tmp_path)

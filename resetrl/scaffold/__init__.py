@@ -71,6 +71,8 @@ def write_plugin(kind: str, name: str, parent: Path) -> Path:
             f"name {name!r}: choose small letters, digits and _, a letter first, such as "
             "least_confident"
         )
+    if not parent.is_dir():
+        raise ConfigError(f"--folder {parent} is no folder: create it first")
     folder = parent / f"resetrl-{name.replace('_', '-')}"
     if folder.exists():
         raise ConfigError(f"{folder} exists already: choose another name or another --folder")
