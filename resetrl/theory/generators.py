@@ -16,7 +16,7 @@ from resetrl.errors import ConfigError
 from resetrl.theory.mdp import DEFAULT_MAX_BYTES, Floats, Ints, Mask, ThoughtMDP, check_table
 
 TREE_EXCESS = (1.1, 1.3)  # a tree's improvable states have their best advantage in there, x tau
-TREE_DENSITY = 0.8  # share of improvable states in the subtree that holds them
+TREE_DENSITY = 0.9  # share of improvable states in the deeper layers of their subtree
 SAFE, DECISION, WON, LOST = range(4)  # the lanes of the chain
 Entry = Literal["prompt", "thought"]
 START_VALUE = 0.5  # every policy here starts at half the reward bound: the noisiest verdict
@@ -43,10 +43,11 @@ def random_tree(
 ) -> Case:
     """Returns a |Y|-ary tree with random policy whose on-policy reset states are improvable w.p. p.
 
-    The improvable states lie below the root's action 0 (80 % of that subtree, drawn at random);
-    the probability of that action sets p. Their best action, the one the policy likes least, has
-    an advantage of 1.1 to 1.3 tau. Elsewhere every advantage is 0 or, with `background` b > 0,
-    the best one is between 0 and b tau (b < 1). One generator state gives one tree at every p.
+    The improvable states lie below the root's action 0: that subtree's first two layers and 90 %
+    of the others, drawn at random. The probability of that action sets p. Their best action, the
+    one the policy likes least, has an advantage of 1.1 to 1.3 tau. Elsewhere every advantage is 0
+    or, with `background` b > 0, the best one is between 0 and b tau (b < 1). One generator state
+    gives one tree at every p.
     Raises ConfigError for a p, tau, horizon or number of actions that cannot be had.
     """
     check_dials(p, horizon, num_actions)
@@ -175,7 +176,7 @@ def _improvable_nodes(starts: Ints, num_actions: int, rng: np.random.Generator) 
     in_subtree = np.zeros(int(starts[-1]), dtype=bool)
     for time in range(1, len(starts) - 1):
         in_subtree[starts[time] : starts[time] + num_actions ** (time - 1)] = True
-    chosen[1] = True  # whatever was drawn, the subtree is not without an improvable state
+    chosen[: starts[min(3, len(starts) - 1)]] = True  # so that a p of 1/2 can be had in any tree
     nodes: Mask = chosen & in_subtree
     return nodes
 
