@@ -72,8 +72,8 @@ def open_step(folder: Path, step: int | None) -> list[PromptTree]:
     if step not in files:
         nearest = min(files, key=lambda saved: abs(saved - step))
         raise ShowError(
-            f"step {step} of {folder.name} was not saved (the nearest is {nearest}): choose "
-            f"--step {_some([str(saved) for saved in files], most=24)}"
+            f"step {step} of {folder.resolve().name} was not saved (the nearest is {nearest}): "
+            f"choose --step {_some([str(saved) for saved in files], most=24)}"
         )
     return _prompt_trees(step, read_groups(files[step]))
 
@@ -141,21 +141,36 @@ def why_passed(tree: PromptTree) -> str:
 def _by_uid(folder: Path, trees: Sequence[PromptTree], step: int | None, uid: str) -> Choice:
     by_uid = {tree.problem.uid: tree for tree in trees}
     matches = _matches(uid, by_uid)
+    if not matches and step is None:
+        return _in_earlier_step(folder, trees, uid)
+    if not matches:
+        raise ShowError(
+            f"prompt {uid!r} is not in step {step}: {_suggest(uid, list(by_uid))}, or leave out "
+            "--step to search all steps"
+        )
+    return Choice(by_uid[_only(uid, matches, trees[0].step)], ())
+
+
+def _in_earlier_step(folder: Path, last: Sequence[PromptTree], uid: str) -> Choice:
+    for step in reversed([saved for saved in saved_steps(folder) if saved < last[0].step]):
+        by_uid = {tree.problem.uid: tree for tree in open_step(folder, step)}
+        matches = _matches(uid, by_uid)
+        if matches:
+            note = f"Step {step} is the last saved one with this prompt."
+            return Choice(by_uid[_only(uid, matches, step)], (note,))
+    known = [tree.problem.uid for tree in last]
+    raise ShowError(
+        f"prompt {uid!r} is in no saved step of {folder.resolve().name}; of the last one "
+        f"{_suggest(uid, known)}"
+    )
+
+
+def _only(uid: str, matches: Sequence[str], step: int) -> str:
     if len(matches) > 1:
         raise ShowError(
-            f"prompt {uid!r} could be any of {len(matches)} in step {trees[0].step}: "
-            f"{_some(matches)}"
+            f"prompt {uid!r} could be any of {len(matches)} in step {step}: {_some(matches)}"
         )
-    if matches:
-        return Choice(by_uid[matches[0]], ())
-    if step is None:
-        for earlier in [saved for saved in reversed(saved_steps(folder)) if saved < trees[0].step]:
-            found = {tree.problem.uid: tree for tree in open_step(folder, earlier)}
-            if uid in found:
-                note = f"Step {earlier} is the last saved one with this prompt."
-                return Choice(found[uid], (note,))
-    saved_where = f"step {trees[0].step}" if step is not None else "any saved step"
-    raise ShowError(f"prompt {uid!r} is not in {saved_where}: {_suggest(uid, list(by_uid))}")
+    return matches[0]
 
 
 def _runs_below(root: Path) -> list[Path]:

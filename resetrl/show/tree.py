@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +20,9 @@ SHORT_THOUGHT = 30
 
 SHOWN_CHARACTERS = 400
 """Longer thoughts and replies lose their middle unless they are wanted in full."""
+
+GAP = " " * 3
+RESET_LINE = "--- reset here: the rest of the seed is dropped ---"
 
 
 def print_prompt(console: Console, view: PromptView, *, full: bool) -> None:
@@ -72,8 +76,10 @@ def _mark(rollout: RolloutView) -> list[tuple[str, str]]:
 
 def _facts(rollout: RolloutView) -> list[str]:
     facts = [f"  reward {rollout.reward}", f"  {rollout.num_tokens} tokens"]
-    if rollout.outcome and not rollout.correct:
-        facts.append(f"  {rollout.outcome}")
+    if rollout.answer:
+        facts.append(f"  answer {rollout.answer}")
+    elif rollout.why:
+        facts.append(f"  {rollout.why}")
     if rollout.cut:
         facts.append(f"  ({rollout.stop})")
     return facts
@@ -95,15 +101,29 @@ def _thoughts(thoughts: Sequence[ThoughtView], full: bool) -> RenderableType:
     if not thoughts:
         return Text("(nothing was drawn)", "dim")
     if all(len(each.text) <= SHORT_THOUGHT and "\n" not in each.text for each in thoughts):
-        line = Text()
-        for each in thoughts:
-            line.append("   " if line else "")
-            line.append(_number(each), "dim").append(" ").append(each.text)
-        return line
+        return SideBySide(
+            [Text.assemble((_number(each), "dim"), " ", each.text) for each in thoughts]
+        )
     rows = _grid()
     for each in thoughts:
         rows.add_row(Text(_number(each), "dim"), Text(shorten(each.text, full)))
     return rows
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Short texts in lines that break only between two of them."""
+
+    texts: Sequence[Text]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line = Text()
+        for text in self.texts:
+            if line and line.cell_len + len(GAP) + text.cell_len > options.max_width:
+                yield line
+                line = Text()
+            line = Text.assemble(line, GAP, text) if line else text
+        yield line
 
 
 def _number(thought: ThoughtView) -> str:
@@ -113,25 +133,22 @@ def _number(thought: ThoughtView) -> str:
 def _seed(seed: SeedView, full: bool) -> RenderableType:
     """The seed's thoughts one below the other, and where it was reset and why."""
     rows = _grid()
-    rows.columns[1].ratio = None
     for thought in seed.rollout.thoughts:
-        number, text = _number(thought), shorten(thought.text, full)
+        number, text = _number(thought), Text(shorten(thought.text, full))
         if thought.number == seed.chosen:
-            note = "<- first wrong thought, by the selector"
-            rows.add_row(Text(number, "bold red"), _with_note(Text(text, "bold red"), note))
-        elif thought.number is not None and thought.number < seed.chosen:
-            rows.add_row(Text(number, "dim"), Text(text))
-        else:
-            rows.add_row(Text(number, "dim"), Text(text, "dim strike"))
+            rows.add_row("", Text(RESET_LINE, "bold"))
+            text.stylize("bold red")
+            text.append(f"  <- {seed.claim}", "not bold red")
+        elif thought.number is not None and thought.number > seed.chosen:
+            text.stylize("dim strike")
+        if thought.number == seed.first_wrong != seed.chosen:
+            text.append("  <- first wrong thought, says the step checker", "not strike red")
+        rows.add_row(Text(number, "dim"), text)
     return Group(
         Text.assemble(*_mark(seed.rollout), *_facts(seed.rollout)),
         Padding(rows, (0, 0, 0, 2)),
         *_reset_lines(seed, full),
     )
-
-
-def _with_note(text: Text, note: str) -> Text:
-    return Text.assemble(text, "  ", (note, "red"))
 
 
 def _reset_lines(seed: SeedView, full: bool) -> list[RenderableType]:
@@ -198,7 +215,7 @@ def _reset_places(tree: PromptTree) -> str:
 
 def shorten(text: str, full: bool, most: int = SHOWN_CHARACTERS) -> str:
     """The text or, of a very long one, its beginning and its end with the count left out."""
-    if full or len(text) <= most:
+    if full or len(text) <= most * 5 // 4:  # leaving out less would not shorten it
         return text
     head, tail = text[: most * 2 // 3].rstrip(), text[-most // 3 :].lstrip()
     left_out = len(text) - len(head) - len(tail)

@@ -26,6 +26,14 @@ STATUS_WORDS: Mapping[str, str] = {
 }
 """What the statuses of the built-in selectors mean; others are shown as they are."""
 
+CLAIMS: Mapping[str, str] = {
+    "boxed": "first wrong thought, says the policy",
+    "prose": "first wrong thought, says the policy",
+    "checked": "first wrong thought, says the step checker",
+    "drawn": "thought drawn by the selector",
+}
+"""What the selector says of the thought it chose; other statuses only say that it chose it."""
+
 
 DIRECTION_MARKS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
@@ -52,13 +60,17 @@ class ThoughtView:
 
 @dataclass(frozen=True)
 class RolloutView:
-    """A rollout to display; `prefix` are the thoughts it shares, `thoughts` those drawn for it."""
+    """A rollout to display; `prefix` are the thoughts it shares, `thoughts` those drawn for it.
+
+    `answer` is what the verifier extracted and `why` its reason, "" where there is none.
+    """
 
     title: str
     correct: bool
     reward: str
     advantage: float
-    outcome: str
+    answer: str
+    why: str
     stop: str
     cut: bool
     num_tokens: int
@@ -71,11 +83,13 @@ class RolloutView:
 class SeedView:
     """A failed rollout and where it was reset: before the 1-based thought `chosen`.
 
-    `first_wrong` and `judgement` compare that with the task's step checker, where there is one.
+    `claim` is what the selector says of that thought; `first_wrong` and `judgement` compare it
+    with the task's step checker, where there is one.
     """
 
     rollout: RolloutView
     chosen: int
+    claim: str
     status: str
     why: str
     reply: str
@@ -191,6 +205,7 @@ def _seed_view(saved: SavedGroup, base: Sequence[Rollout]) -> SeedView | None:
     return SeedView(
         rollout=_rollout_view(title, state.seed, state.seed_verdict, 0.0, saved.delimiter),
         chosen=selection.thought,
+        claim=CLAIMS.get(selection.status, "thought chosen by the selector"),
         status=visible(selection.status),
         why=STATUS_WORDS.get(selection.status, ""),
         reply=visible(selection.reply.strip()),
@@ -228,7 +243,8 @@ def _rollout_view(
         correct=verdict.correct,
         reward=f"{verdict.reward:.3g}",
         advantage=advantage,
-        outcome=_outcome(verdict),
+        answer=_detail(verdict, "extracted"),
+        why=_detail(verdict, "why"),
         stop=STOP_WORDS[completion.stop],
         cut=completion.stop != "answer",
         num_tokens=completion.num_drawn,
@@ -238,11 +254,9 @@ def _rollout_view(
     )
 
 
-def _outcome(verdict: Verdict) -> str:
-    """What the verifier extracted and why it failed: `answer 3, expected 2`."""
-    extracted, why = verdict.details.get("extracted"), verdict.details.get("why")
-    parts = [] if extracted is None else [f"answer {extracted}"]
-    return visible(", ".join([*parts, *([str(why)] if why else [])]))
+def _detail(verdict: Verdict, name: str) -> str:
+    value = verdict.details.get(name)
+    return "" if value is None else visible(str(value))
 
 
 def _thought_views(completion: Completion, delimiter: str) -> tuple[ThoughtView, ...]:
