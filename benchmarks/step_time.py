@@ -1,0 +1,124 @@
+"""What a training step costs: batched against one by one, by phase, SRPO against GRPO.
+
+    python benchmarks/step_time.py [--steps 10]
+
+Prints Markdown for benchmarks/RESULTS.md. Nothing is written, tracked or evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from resetrl.interfaces import EngineCounters, Policy
+from resetrl.plugins import Registry, load_plugins
+from resetrl.run.compose import compose
+from resetrl.run.loop import Trainer, build_trainer
+from resetrl.types import Completion, Request, StepRecord
+
+METHODS = ("srpo", "grpo", "rrpo", "oracle")
+
+
+@dataclass
+class Recorder:
+    """A policy that passes requests on and remembers them with their completions."""
+
+    policy: Policy
+    asked: list[Request] = field(default_factory=list)
+    answered: list[Completion] = field(default_factory=list)
+
+    @property
+    def counters(self) -> EngineCounters:
+        return self.policy.counters
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        completions = self.policy.generate(requests)
+        self.asked += requests
+        self.answered += completions
+        return completions
+
+
+def trainer_of(method: str, registry: Registry) -> Trainer:
+    config = compose([f"method={method}"], registry)
+    return build_trainer(config, Path(tempfile.gettempdir()), registry)
+
+
+def batched_against_one_by_one(registry: Registry) -> str:
+    """All waves of one SRPO step, then the very same requests one after another."""
+    trainer = trainer_of("srpo", registry)
+    trainer._train(1)  # warm-up
+    recorder = Recorder(trainer.session.policy)
+    context = trainer.session.selector_context
+    trainer.session = replace(
+        trainer.session,
+        policy=recorder,
+        selector_context=lambda step: replace(context(step), policy=recorder),
+    )
+    record = trainer._train(2)
+    batched = sum(record.phases[name].seconds for name in ("draw", "localize", "suffix"))
+    # The parameters have changed by one optimizer step since; counting tokens drawn keeps the
+    # comparison fair where a completion came out differently.
+    started = time.perf_counter()
+    alone = [recorder.policy.generate([request])[0] for request in recorder.asked]
+    seconds = time.perf_counter() - started
+    fast = sum(c.num_drawn for c in recorder.answered) / batched
+    slow = sum(c.num_drawn for c in alone) / seconds
+    return (
+        f"| {len(recorder.asked)} requests, batched | {fast:,.0f} tokens/s |\n"
+        f"| the same, one after another | {slow:,.0f} tokens/s |\n"
+        f"| ratio | {fast / slow:.1f} |\n"
+    )
+
+
+def seconds_of(record: StepRecord) -> float:
+    return sum(usage.seconds for usage in record.phases.values())
+
+
+def step_costs(registry: Registry, steps: int) -> str:
+    """The median step of each method, in turn within one process, and its phases."""
+    trainers = {method: trainer_of(method, registry) for method in METHODS}
+    records: dict[str, list[StepRecord]] = defaultdict(list)
+    for step in range(1, steps + 2):
+        for method, trainer in trainers.items():
+            record = trainer._train(step)
+            if step > 1:
+                records[method].append(record)
+    lines = [
+        "| method | step, s | of GRPO | draw | localize | suffix | verify | learn | other "
+        "| tokens/s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    medians = {m: statistics.median(map(seconds_of, records[m])) for m in METHODS}
+    for method in METHODS:
+        total = sum(map(seconds_of, records[method]))
+        shares = [
+            sum(r.phases[name].seconds for r in records[method] if name in r.phases) / total
+            for name in ("draw", "localize", "suffix", "verify", "learn", "other")
+        ]
+        tokens = sum(u.generated_tokens for r in records[method] for u in r.phases.values())
+        lines.append(
+            f"| {method} | {medians[method]:.3f} | {medians[method] / medians['grpo']:.2f} | "
+            + " | ".join(f"{share:.1%}" for share in shares)
+            + f" | {tokens / total:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=10, help="timed steps of each method")
+    steps = parser.parse_args().steps
+    registry = load_plugins()
+    print("| generation | throughput |\n|---|---|")
+    print(batched_against_one_by_one(registry))
+    print(step_costs(registry, steps))
+
+
+if __name__ == "__main__":
+    main()
