@@ -14,6 +14,8 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from resetrl.errors import CheckpointError
 from resetrl.interfaces import Learner
 from resetrl.run.ledger import Ledger
@@ -58,11 +60,13 @@ def save_checkpoint(
         shutil.rmtree(final, ignore_errors=True)
         draft.rename(final)
         _sync(parent)
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch and safetensors report a full disk as errors of their own.
         shutil.rmtree(draft, ignore_errors=True)
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise CheckpointError(
-            f"checkpoint {final} could not be written: {error.strerror or error}; free some space "
-            f"and go on with resume={run_folder}"
+            f"checkpoint {final} could not be written ({reason[:120]}): free some space and go on "
+            f"with resume={run_folder}"
         ) from error
     for old in _checkpoints(run_folder)[:-keep]:
         shutil.rmtree(old)

@@ -70,21 +70,29 @@ def run_with_hydra(
 ) -> Any:
     """Compose the configuration and call `job(config, run folder)`, once or as a sweep."""
 
+    errors: list[BaseException] = []
+
     def task(config: DictConfig) -> Any:
-        return job(config, Path(HydraConfig.get().runtime.output_dir))
+        try:
+            return job(config, Path(HydraConfig.get().runtime.output_dir))
+        except BaseException as error:
+            if multirun:  # the sweeper decides what a failed job means
+                raise
+            errors.append(error)  # hydra would print lines of its own about it
+            return None
 
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
         launch = hydra.multirun if multirun else hydra.run
         result = launch(CONFIG_NAME, task, _for_hydra(overrides))
+    if errors:
+        raise errors[0]
     return result if multirun else result.return_value
 
 
 def compose(overrides: Sequence[str], registry: Registry) -> DictConfig:
     """The composed configuration alone, for `--cfg`, tests and tools."""
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
-        config = hydra.compose_config(
-            CONFIG_NAME, _for_hydra(overrides), run_mode=_single_run()
-        )
+        config = hydra.compose_config(CONFIG_NAME, _for_hydra(overrides), run_mode=_single_run())
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
@@ -171,9 +179,7 @@ def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list
     kept = [item for item in overrides if name not in item.lstrip("+~").partition("=")[0]]
     try:
         with opened_hydra(registry) as hydra:
-            config = hydra.compose_config(
-                CONFIG_NAME, _for_hydra(kept), run_mode=_single_run()
-            )
+            config = hydra.compose_config(CONFIG_NAME, _for_hydra(kept), run_mode=_single_run())
     except (HydraException, OmegaConfBaseException):
         return []
     parent, _, _ = name.rpartition(".")

@@ -41,21 +41,21 @@ def learning_curve(journal: Path, out: Path, title: str = "") -> None:
 
     records = read_journal(journal)
     quality = {
-        "localization/exact": ("exact", EXACT),
-        "localization/clean_prefix": ("exact or early (clean prefix)", CLEAN),
+        "localization/exact": ("at the first error", EXACT),
+        "localization/clean_prefix": ("no later than the first error", CLEAN),
     }
     localized = {name: points for name in quality if (points := series(records, name))}
     with rc_context(STYLE):
         num_panels = 2 if localized else 1
         figure = Figure(figsize=(4.2 * num_panels, 3.1), layout="constrained")
         FigureCanvasAgg(figure)
-        panels = figure.subplots(1, num_panels, sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, num_panels, squeeze=False)[0]
         _draw_accuracy(panels[0], records)
         if localized:
             for name, points in localized.items():
                 label, colour = quality[name]
                 _draw_smoothed(panels[1], points, label, colour)
-            _finish_axes(panels[1], "share of resets", "Localization")
+            _finish_axes(panels[1], "localization (share of resets)")
         if title:
             figure.suptitle(title, fontsize=10)
         draft = out.with_name(f".draft_{out.name}")
@@ -93,7 +93,7 @@ def _draw_accuracy(axes: Axes, records: Sequence[JournalRecord]) -> None:
         axes.plot(
             *zip(*held_out, strict=True), "o-", color=HELD_OUT, label="held-out", ms=4, lw=1.8
         )
-    _finish_axes(axes, "accuracy", "Accuracy")
+    _finish_axes(axes, "accuracy")
 
 
 def _draw_smoothed(axes: Axes, points: Points, label: str, colour: str) -> None:
@@ -102,13 +102,12 @@ def _draw_smoothed(axes: Axes, points: Points, label: str, colour: str) -> None:
     axes.plot(*zip(*smoothed(points), strict=True), color=colour, lw=1.4, label=label)
 
 
-def _finish_axes(axes: Axes, ylabel: str, heading: str) -> None:
+def _finish_axes(axes: Axes, ylabel: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel("training step")
     axes.set_ylabel(ylabel)
-    axes.set_title(heading, fontsize=9)
-    axes.set_ylim(0, 1)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if axes.lines:
-        axes.legend(loc="best", fontsize=8)
+    axes.set_ylim(0, 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10]))
+    if axes.lines:  # above the data, never on it
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=8)

@@ -23,7 +23,7 @@ def render_page(view: PromptView) -> str:
     environment.filters["signed"] = signed
     environment.filters["strength"] = strength
     template = files("resetrl.show").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(template).render(view=view)
+    return environment.from_string(template).render(view=view).lstrip()
 
 
 def write_page(file: Path, view: PromptView) -> None:

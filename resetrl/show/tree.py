@@ -12,11 +12,16 @@ from rich.text import Text
 from rich.tree import Tree
 
 from resetrl.show.find import PromptTree, first_telling
-from resetrl.show.view import GroupView, PromptView, RolloutView, SeedView, ThoughtView, visible
+from resetrl.show.view import (
+    GroupView,
+    PromptView,
+    RolloutView,
+    SeedView,
+    ThoughtView,
+    are_short,
+    visible,
+)
 from resetrl.types import Verdict
-
-SHORT_THOUGHT = 30
-"""Thoughts up to this many characters share a line with others."""
 
 SHOWN_CHARACTERS = 400
 """Longer thoughts and replies lose their middle unless they are wanted in full."""
@@ -100,7 +105,7 @@ def _thoughts(thoughts: Sequence[ThoughtView], full: bool) -> RenderableType:
     """Numbered thoughts: short ones side by side, others one below the other."""
     if not thoughts:
         return Text("(nothing was drawn)", "dim")
-    if all(len(each.text) <= SHORT_THOUGHT and "\n" not in each.text for each in thoughts):
+    if are_short(thoughts):
         return SideBySide(
             [Text.assemble((_number(each), "dim"), " ", each.text) for each in thoughts]
         )

@@ -14,6 +14,9 @@ from resetrl.run.rollouts import SavedGroup
 from resetrl.show.find import PromptTree, rewards_differ
 from resetrl.types import Completion, Rollout, Verdict
 
+SHORT_THOUGHT = 30
+"""Thoughts up to this many characters share a line with others."""
+
 STATUS_WORDS: Mapping[str, str] = {
     "boxed": "the policy's reply names it in a box",
     "prose": "the policy's reply names it in prose",
@@ -99,11 +102,17 @@ class SeedView:
 
 @dataclass(frozen=True)
 class GroupView:
-    """A group to display; `gradient` says which of its tokens are trained."""
+    """A group to display; `gradient` says which of its tokens are trained.
+
+    `prefix_trained` is true where a shared prefix carries gradient too, `short` where every
+    thought is so short that several fit a line.
+    """
 
     title: str
     summary: str
     gradient: str
+    prefix_trained: bool
+    short: bool
     rollouts: tuple[RolloutView, ...]
     seed: SeedView | None
 
@@ -141,6 +150,11 @@ def visible(text: str) -> str:
     return "".join(map(_visible_character, text.replace("\r\n", "\n").replace("\t", "    ")))
 
 
+def are_short(thoughts: Sequence[ThoughtView]) -> bool:
+    """Whether several of these thoughts fit one line."""
+    return all(len(each.text) <= SHORT_THOUGHT and "\n" not in each.text for each in thoughts)
+
+
 def _visible_character(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Cc" and character != "\n":
@@ -169,6 +183,8 @@ def _group_view(
         title=title,
         summary=f"{right} of {len(rollouts)} right, mean reward {mean:.2f}",
         gradient=_gradient(saved, rollouts),
+        prefix_trained=not saved.mask_prefix,
+        short=are_short([*(each for r in rollouts for each in (*r.prefix, *r.thoughts))]),
         rollouts=rollouts,
         seed=_seed_view(saved, base),
     )

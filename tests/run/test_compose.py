@@ -64,7 +64,10 @@ def test_a_split_of_ones_own_at_any_budget(registry):
         (["sampling.top_p=0"], "top_p is 0.0: choose a value above 0 and at most 1"),
         (["sampling.temperature=0"], "greedy rollouts of a prompt are all alike"),
         (["learner.lr=-1"], "learner 'torch': lr is -1.0: choose a positive learning rate"),
-        (["loss=clipped", "loss.aggregation=mean"], "loss.aggregation is 'mean': choose token_mean"),
+        (
+            ["loss=clipped", "loss.aggregation=mean"],
+            "loss.aggregation is 'mean': choose token_mean",
+        ),
         (["advantage=std"], "advantage is 'std': choose population_std"),
         (["seed_policy.choice=best"], "seed_policy.choice is 'best': choose independent or ref"),
         (["budget=6"], r"split 4 \+ 4 = 8 exceeds budget=6: set budget=8"),
@@ -107,6 +110,8 @@ def test_a_component_of_a_plugin_file_is_typed_with_no_further_file(tmp_path):
         "    return {'mine': Mine}\n"
     )
     registry = load_plugins([tmp_path / "mine.py"])
-    assert method_of(["reset_selector=mine", "reset_selector.depth=2"], registry).selector.depth == 2
+    assert (
+        method_of(["reset_selector=mine", "reset_selector.depth=2"], registry).selector.depth == 2
+    )
     with pytest.raises(ConfigError, match="reset_selector.depth: Value 'deep'"):
         compose(["reset_selector=mine", "reset_selector.depth=deep"], registry)

@@ -1,6 +1,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_numbers(
     while time.monotonic() < deadline and process.poll() is None:
         journal = run_folder / "metrics.jsonl"
         text = journal.read_text() if journal.exists() else ""
-        if f'"step": {step}' in text and list(checkpoints.glob("step_*")):
+        if re.search(rf'"step": ?{step}\b', text) and list(checkpoints.glob("step_*")):
             break
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
@@ -112,9 +113,7 @@ def test_a_finished_run_goes_on_only_if_given_more_steps(uninterrupted, tmp_path
         (["oops"], "'oops' is no override: write key=value"),
     ],
 )
-def test_a_wrong_command_ends_in_one_sentence_and_harms_nothing(
-    uninterrupted, arguments, sentence
-):
+def test_a_wrong_command_ends_in_one_sentence_and_harms_nothing(uninterrupted, arguments, sentence):
     before = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
     done = resetrl(uninterrupted.parent, *arguments, expect=1)
     assert sentence in done.stderr
@@ -189,9 +188,21 @@ def test_an_unreachable_tracking_server_warns_once_and_training_goes_on(tmp_path
         "tracking.uri=http://127.0.0.1:9",
         "hydra.run.dir=run",
     )
-    assert (done.stdout + done.stderr).count("resetrl tracking sync") == 1
+    assert (done.stdout + done.stderr).count("does not take this run") == 1
     assert {record.step for record in read_journal(Path(tmp_path / "run/metrics.jsonl"))} == {
         0,
         1,
         2,
     }
+
+
+def test_a_plugin_that_fails_while_observing_is_named(tmp_path):
+    (tmp_path / "observer.py").write_text(
+        "from resetrl.hookspecs import hookimpl\n\n"
+        "@hookimpl\n"
+        "def resetrl_step_finished(run, record):\n"
+        "    raise KeyError('my key')\n"
+    )
+    done = resetrl(tmp_path, *SMALL, "plugin_paths=[observer.py]", "hydra.run.dir=run", expect=1)
+    assert "an observer failed in resetrl_step_finished" in done.stderr
+    assert "observer.py:5): KeyError: 'my key'" in done.stderr

@@ -13,10 +13,11 @@ ENVIRONMENT: Mapping[str, str] = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-"""What a launcher sets, unless it is set, before MLflow is imported: no telemetry, no log lines,
+"""What a launcher sets, unless it is set, before MLflow is imported: no telemetry, no printing,
 and a server that died is given up soon (the sender tries again by itself)."""
 
 SQLITE = "sqlite:///"

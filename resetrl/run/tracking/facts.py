@@ -128,15 +128,15 @@ def run_tags(run: RunContext, directory: Path) -> dict[str, str]:
     """
     config = run.config
     tags = {
-        "resetrl.method": _name(config.get("method")),
-        "resetrl.split": _name(config.get("split")),
-        "resetrl.task": _name(config.get("task")),
-        "resetrl.seed": str(config.get("seed", "")),
-        "resetrl.plugins": json.dumps(list(map(dict, run.plugins)), separators=(",", ":")),
+        "method": _name(config.get("method")),
+        "split": _name(config.get("split")),
+        "task": _name(config.get("task")),
+        "seed": str(config.get("seed", "")),
+        "plugins": json.dumps(list(map(dict, run.plugins)), separators=(",", ":")),
         RUN_FOLDER_TAG: str(run.folder.resolve()),
-        "resetrl.version": resetrl.__version__,
-        "resetrl.python": platform.python_version(),
-        "resetrl.torch": _version("torch"),
+        "version.resetrl": resetrl.__version__,
+        "version.python": platform.python_version(),
+        "version.torch": _version("torch"),
         "mlflow.source.name": "resetrl train",
         "mlflow.source.type": "LOCAL",
         **git_tags(directory),
@@ -168,7 +168,7 @@ def git_tags(directory: Path) -> dict[str, str]:
     if commit is None or changes is None:
         return {}
     dirty = str(bool(changes)).lower()
-    return {"mlflow.source.git.commit": commit, "resetrl.git_dirty": dirty}
+    return {"git_commit": commit, "git_dirty": dirty, "mlflow.source.git.commit": commit}
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

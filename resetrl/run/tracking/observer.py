@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from resetrl.errors import ConfigError, ResetrlError
 from resetrl.hookspecs import hookimpl
-from resetrl.run.curves import learning_curve
 from resetrl.run.tracking.config import TrackingConfig, redacted, resolve_uri, sqlite_path
 from resetrl.run.tracking.facts import (
     evaluation_metrics,
@@ -40,7 +39,8 @@ CREATION_SECONDS = 60.0
 class TrackingStatus:
     """Where a run is tracked: `run_id` is empty if MLflow never answered.
 
-    `complete` says that all of it arrived, `problem` why not, `command` opens it in MLflow.
+    `complete` says that all of it arrived, `problem` why not; `command` opens it in MLflow then,
+    and before sends what is missing.
     """
 
     run_id: str
@@ -87,6 +87,8 @@ class Tracking:
         self._append(evaluation.step, evaluation_metrics(evaluation))
         table = json.dumps(rollouts_table(evaluation), indent=1)
         write_atomically(run.folder / TABLE, table.encode())
+        if evaluation.step:  # one point is no curve
+            _draw_curve(run)
 
     @hookimpl
     def resetrl_run_finished(self, run: RunContext, error: BaseException | None) -> None:
@@ -95,7 +97,7 @@ class Tracking:
         status = _status(error)
         hidden = () if error is None else (ResetrlError,)
         with contextlib.suppress(*hidden):  # the error that ended the run is the one to tell
-            learning_curve(run.folder / JOURNAL, run.folder / CURVE, title=run.name)
+            _draw_curve(run)
         with contextlib.suppress(*hidden):
             ended = time.time()
             self._run_file.change(lambda tracked: replace(tracked, status=status, ended=ended))
@@ -109,24 +111,14 @@ class Tracking:
         """How tracking stands; None before the run has started, or if it is not enabled."""
         if self._sender is None or self._run_file is None:
             return None
-        tracked = self._run_file.run
+        tracked, complete = self._run_file.run, self._sender.complete
         return TrackingStatus(
             run_id=tracked.run_id,
             uri=redacted(tracked.uri),
-            command=_open_command(tracked),
-            complete=self._sender.complete,
+            command=_open_command(tracked) if complete else _sync_command(self._run_file.folder),
+            complete=complete,
             problem=self._sender.problem,
         )
-
-    @property
-    def hint(self) -> str:
-        """The command that shows the run in MLflow, or that sends it there first."""
-        status = self.status
-        if status is None or self._run_file is None:
-            return "off (tracking.enabled=false)"
-        if status.complete:
-            return status.command
-        return f"not all sent yet: {_sync_command(self._run_file.folder)}"
 
     def _append(self, step: int, metrics: Mapping[str, float]) -> None:
         assert self._journal is not None, "the run has not started"
@@ -150,6 +142,12 @@ class Tracking:
         )
 
 
+def _draw_curve(run: RunContext) -> None:
+    from resetrl.run.curves import learning_curve  # which reads our journal
+
+    learning_curve(run.folder / JOURNAL, run.folder / CURVE, title=run.name)
+
+
 def _status(error: BaseException | None) -> RunStatus:
     if error is None:
         return "FINISHED"
@@ -159,8 +157,8 @@ def _status(error: BaseException | None) -> RunStatus:
 def _warning(run: RunContext, uri: str) -> Callable[[str], None]:
     def warn(problem: str) -> None:
         run.console.print(
-            f"Tracking: {redacted(uri)} does not take the run ({problem}). Training goes on, "
-            f"metrics stay in {run.folder / JOURNAL}; to send them later: "
+            f"Tracking: {redacted(uri)} does not take this run ({problem}). Training goes on; its "
+            f"metrics stay in {run.folder / JOURNAL}, to be sent with: "
             f"{_sync_command(run.folder)}",
             style="yellow",
             markup=False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import traceback
@@ -139,12 +140,10 @@ class Sender:
             self._deliver_until_stopped()
         except Exception as error:  # the last place where a mistake of ours can be seen
             report = "".join(traceback.format_exception(error))
-            problem = f"{type(error).__name__}: {error}"
-            try:
-                write_atomically(self._delivery.folder / ERROR_FILE, report.encode())
-                problem += f"; details in {self._delivery.folder / ERROR_FILE}"
-            finally:
-                self.tell(problem)
+            file = self._delivery.folder / ERROR_FILE
+            with contextlib.suppress(ResetrlError):
+                write_atomically(file, report.encode())
+            self.tell(f"{type(error).__name__}: {error}; see {file}")
 
     def _deliver_until_stopped(self) -> None:
         failures = 0

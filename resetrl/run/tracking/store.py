@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 KEY_TAG = "resetrl.run_key"
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
-PROBE_SECONDS = 5
-SQLITE_PROBE_SECONDS = 20
+HTTP_PROBE_SECONDS = 5.0
+SQLITE_PROBE_SECONDS = 5.0
 
 
 class StoreUnavailable(ResetrlError):
@@ -148,7 +148,7 @@ class Store:
         changed = [f"{k}={v}" for k, v in run.params.items() if known.get(k, v) != v]
         tags = dict(run.tags)
         if changed:
-            tags["resetrl.resumed_with"] = cut(" ".join(changed), MAX_TAG_LEN)
+            tags["resumed_with"] = cut(" ".join(changed), MAX_TAG_LEN)
         params = [Param(name, value) for name, value in run.params.items() if name not in known]
         for start in range(0, len(params), PARAMS_PER_BATCH):
             client.log_batch(self._run_id, params=params[start : start + PARAMS_PER_BATCH])
@@ -210,7 +210,7 @@ def _probe(uri: str) -> None:
             connection.close()
     elif uri.startswith(("http://", "https://")):
         try:
-            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_SECONDS):
+            with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=HTTP_PROBE_SECONDS):
                 pass
         except urllib.error.HTTPError as error:  # an answer; what it forbids is MLflow's to say
             error.close()
@@ -230,5 +230,9 @@ def store_errors() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
+        error = error.reason
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     return cut(redacted(first), 200)
