@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from resetrl.errors import CheckpointError
+from resetrl.errors import CheckpointError, PluginError, ResetrlError
 from resetrl.method import Method, Session
 from resetrl.models import load_model
 from resetrl.plugins import Registry
@@ -66,26 +68,26 @@ class Trainer:
 
     def run(self, context: RunContext, registry: Registry) -> Outcome:
         """Train to the last step, evaluate and checkpoint on the way, and tell the observers."""
-        hook = registry.manager.hook
+        tell = partial(tell_observers, registry)
         error: BaseException | None = None
         evaluations: list[Evaluation] = []
         checkpoint = self.folder
         try:
-            hook.resetrl_run_started(run=context)
+            tell("resetrl_run_started", run=context)
             for step in range(self.start_step, self.config.steps + 1):
                 if step > self.start_step:
                     record = self._train(step)
-                    hook.resetrl_step_finished(run=context, record=record)
+                    tell("resetrl_step_finished", run=context, record=record)
                 if self._is_due(step, self.config.evaluation.every) or step == 0:
                     evaluations.append(self._evaluate(step))
-                    hook.resetrl_evaluated(run=context, evaluation=evaluations[-1])
+                    tell("resetrl_evaluated", run=context, evaluation=evaluations[-1])
                 if self._is_due(step, self.config.checkpoint.every):
                     checkpoint = self._checkpoint(step)
         except BaseException as caught:
             error = caught
             raise
         finally:
-            hook.resetrl_run_finished(run=context, error=error)
+            tell("resetrl_run_finished", run=context, error=error)
         return Outcome(
             self.folder,
             self.config.steps,
@@ -141,6 +143,20 @@ class Trainer:
             self.config_hash,
             self.config.checkpoint.keep,
         )
+
+
+def tell_observers(registry: Registry, hook: str, **news: object) -> None:
+    """Call an observer hook; what a plugin raises there becomes a PluginError that names it."""
+    try:
+        getattr(registry.manager.hook, hook)(**news)
+    except (ResetrlError, OSError):
+        raise
+    except Exception as error:  # a plugin may fail in any way; all are reported alike
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise PluginError(
+            f"an observer failed in {hook} ({frame.filename}:{frame.lineno}): "
+            f"{type(error).__name__}: {error}; repair the plugin or leave it out"
+        ) from error
 
 
 def build_trainer(
