@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +84,19 @@ def choose_prompt(folder: Path, step: int | None, uid: str | None) -> Choice:
     """The prompt asked for or, by default, the first whose reset group's rewards differ."""
     trees = open_step(folder, step)
     return _first_telling(trees) if uid is None else _by_uid(folder, trees, step, uid)
+
+
+def common_beginning(uids: Sequence[str]) -> str:
+    """What all of several uids begin with, up to a separator: `chain-train-` or "".
+
+    The rest of a uid is enough for `--prompt`.
+    """
+    if len(uids) < 2:
+        return ""
+    pairs = zip(min(uids), max(uids), strict=False)  # what these two share, all do
+    shared = "".join(a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    match = re.match(r".*[-_/:.]", shared)
+    return match[0] if match else ""
 
 
 def rewards_differ(saved: SavedGroup) -> bool:
@@ -180,10 +195,14 @@ def _runs_below(root: Path) -> list[Path]:
 
 
 def _matches(wanted: str, names: Iterable[str]) -> list[str]:
-    """The names meant: the one that is equal, else those that end so, else those that hold it."""
+    """The names meant: the one that is equal, else those that end so, else those that hold it.
+
+    An end that begins a word comes first: of `train-7` and `train-17`, `7` means the former.
+    """
     names = list(names)
     for fits in (
         [name for name in names if name == wanted],
+        [name for name in names if re.search(rf"(?<![^\W_]){re.escape(wanted)}$", name)],
         [name for name in names if name.endswith(wanted)],
         [name for name in names if wanted in name],
     ):

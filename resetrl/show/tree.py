@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from resetrl.show.find import PromptTree, first_telling
+from resetrl.show.find import PromptTree, common_beginning, first_telling
 from resetrl.show.view import (
     GroupView,
     PromptView,
@@ -183,7 +183,9 @@ def print_list(console: Console, trees: Sequence[PromptTree], steps: Sequence[in
     """Print the saved steps, and the prompts of one of them with their outcomes."""
     saved = ", ".join(map(str, steps))
     console.print(Text(f"Saved steps: {saved}"))
-    table = Table(title=f"Prompts of step {trees[0].step}", title_justify="left", box=None)
+    shared = common_beginning([tree.problem.uid for tree in trees])
+    console.print(Text(f"Prompts of step {trees[0].step}" + (f", all {shared}..." * bool(shared))))
+    table = Table(box=None)
     table.add_column("")
     table.add_column("prompt", overflow="fold")
     table.add_column("question", overflow="ellipsis", no_wrap=True, max_width=40)
@@ -193,7 +195,7 @@ def print_list(console: Console, trees: Sequence[PromptTree], steps: Sequence[in
     for place, tree in enumerate(trees):
         table.add_row(
             ">" if place == default else "",
-            Text(visible(tree.problem.uid)),
+            Text(visible(tree.problem.uid.removeprefix(shared))),
             Text(visible(" ".join(tree.problem.question.split()))),
             _right([verdict for saved in tree.base for verdict in saved.group.verdicts]),
             _right([verdict for saved in tree.resets for verdict in saved.group.verdicts]),
