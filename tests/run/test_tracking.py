@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -363,6 +363,8 @@ def test_a_run_arrives_whole(tmp_path: Path, uri: str) -> None:
 
 
 def test_artifacts_arrive_and_the_table_is_one_to_mlflow(tmp_path: Path, uri: str) -> None:
+    import mlflow
+
     run = make_run(tmp_path / "run")
     tracking = Tracking(TrackingConfig(uri=uri))
     train(tracking, run, range(1, 5))
@@ -376,7 +378,11 @@ def test_artifacts_arrive_and_the_table_is_one_to_mlflow(tmp_path: Path, uri: st
         "learning_curve.png",
     ]
     experiment = client.get_run(run_id).info.experiment_id
-    table = client.load_table(experiment, "evaluation_rollouts.json", [run_id])
+    mlflow.set_tracking_uri(uri)  # which load_table uses beside the client's own
+    try:
+        table = client.load_table(experiment, "evaluation_rollouts.json", [run_id])
+    finally:
+        mlflow.set_tracking_uri(None)
     assert list(table["correct"]) == [True, False] and list(table["tokens"]) == [12, 7]
 
 
@@ -595,7 +601,8 @@ def test_a_delivery_that_hangs_is_told_during_training(tmp_path: Path) -> None:
     warned: list[str] = []
     sender = Sender(Hanging(file), warned.append)
     sender.start()
-    until(lambda: sender.check(patience=0.05) is None and bool(warned))
+    time.sleep(0.2)
+    sender.check(patience=0.05)
     sender.check(patience=0.05)
     release.set()
     sender.finish(seconds=5)
@@ -677,8 +684,7 @@ def start_server(uri: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
     return server
 
 
-def until(is_so: object, seconds: float = 10) -> None:
-    assert callable(is_so)
+def until(is_so: Callable[[], bool], seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, f"not so after {seconds} s"
