@@ -210,7 +210,13 @@ def run_trainer(
         console=console,
     )
     tracking = Tracking(trainer.config.tracking, tags={"config_hash": trainer.config_hash})
-    observers = [tracking, RolloutLog(trainer.config.save_rollouts_every), Progress()]
+    rollout_log = RolloutLog(
+        trainer.config.save_rollouts_every,
+        mask_prefix=trainer.method.mask_prefix,
+        delimiter=trainer.session.delimiter,
+        task=trainer.session.task,
+    )
+    observers = [tracking, rollout_log, Progress()]
     for observer in observers:
         registry.manager.register(observer)
     try:
