@@ -73,7 +73,7 @@ def test_a_split_of_ones_own_at_any_budget(registry):
         (["budget=6"], r"split 4 \+ 4 = 8 exceeds budget=6: set budget=8"),
         (["budget=12"], r"split 4 \+ 4 = 8 falls short of budget=12"),
         (["split.base=1"], "split '1x4': split .* base size must be 0 or at least 2"),
-        (["reset_selector=null"], "reset_selector is null: choose oracle, self_localization"),
+        (["reset_selector=null"], "reset_selector is null: choose "),
         (["split=grpo"], "reset_selector is set but the split has no reset group"),
         (["model=hf"], "model.path is empty: give a value"),
     ],
