@@ -58,8 +58,8 @@ def over_p_task(result: LabResult) -> None:
     sweep = Sweep("1/p", 1 / np.array(preset.task_ps), cases)
     effort = Effort(preset.task_repeats, preset.bootstraps, result.rng_seed)
     reason = (
-        "outside the improvable set candidate and policy mostly agree and add no noise; what noise "
-        "there is comes from questions where a later factor forgives any result"
+        "outside the improvable set candidate and policy agree and add no noise, but for questions "
+        "where a later factor forgives any result"
     )
     _samples_ratio(result, sweep, "chain task", effort, reason)
     _improvement_ratio(result, sweep, "chain task", effort, "")
