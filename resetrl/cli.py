@@ -17,6 +17,7 @@ from resetrl.plugin_commands import app as plugins_app
 from resetrl.run.tracking.command import app as tracking_app
 from resetrl.run.tracking.config import ENVIRONMENT as tracking_environment
 from resetrl.show.command import show
+from resetrl.theory.command import theory
 from resetrl.tiny.command import app as tiny_app
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("show")(show)
+app.command("theory")(theory)
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(tiny_app, name="tiny")
 app.add_typer(tracking_app, name="tracking")
