@@ -471,6 +471,21 @@ def test_a_killed_and_resumed_run_sends_nothing_twice(tmp_path: Path, uri: str) 
     assert stored.data.tags["resumed_with"] == "method=grpo"
 
 
+def test_a_run_resumed_from_another_directory_stays_in_its_database(
+    tmp_path: Path, uri: str
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    folder = tmp_path / "run"
+    for start_step, directory in ((0, tmp_path), (4, elsewhere)):
+        run = make_run(folder, start_step)
+        tracking = Tracking(TrackingConfig(uri="sqlite:///mlflow.db"), {}, directory)
+        train(tracking, run, range(start_step + 1, start_step + 5))
+        tracking.resetrl_run_finished(run, None)
+    assert tracking.status is not None and tracking.status.uri == uri
+    assert history(uri, tracking.status.run_id, "draws/accuracy") == ACCURACIES
+    assert not elsewhere.exists()
+
+
 def test_a_run_whose_id_was_lost_is_found_again_by_its_key(tmp_path: Path, uri: str) -> None:
     lost = TrackedRun("0" * 32, "run", uri, "resetrl", 1.0)
     first, second = Store(uri).attach(lost), Store(uri).attach(lost)

@@ -128,7 +128,10 @@ class Tracking:
         """The run as it was tracked before, if it was, with what is new about it."""
         uri = resolve_uri(self.config.uri, self.directory)
         try:
-            before = read_run(run.folder).at(uri, self.config.experiment)
+            before = read_run(run.folder)
+            if _is_still_there(before.uri, self.config.uri):
+                uri = before.uri
+            before = before.at(uri, self.config.experiment)
         except ConfigError:
             before = TrackedRun(
                 uuid.uuid4().hex, run.name, uri, self.config.experiment, time.time()
@@ -140,6 +143,14 @@ class Tracking:
             params=flat_params(run.config),
             tags={**run_tags(run, self.directory), **self.tags},
         )
+
+
+def _is_still_there(before: str, given: str) -> bool:
+    """Whether a relative sqlite path is that of a run begun in another directory."""
+    database, path = sqlite_path(before), sqlite_path(given)
+    if database is None or path is None or path.is_absolute():
+        return False
+    return database.is_file() and database.parts[-len(path.parts) :] == path.parts
 
 
 def _draw_curve(run: RunContext) -> None:
