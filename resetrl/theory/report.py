@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.table import Table
 
 from resetrl.theory.results import Finding, LabResult
@@ -25,12 +26,17 @@ ORACLES_CSV = "oracles.csv"
 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """Returns the table of claimed exponents, measured slopes, intervals and verdicts."""
-    table = Table(title="Theory lab: log-log slopes", title_justify="left")
+    table = Table(
+        title="Theory lab: log-log slopes (* implied by the paper's claims)",
+        title_justify="left",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
     for name in ("quantity", "dial"):
         table.add_column(name)
-    for name in ("claimed", "measured", "95 % interval", "exact"):
+    for name in ("claim", "slope", "95 % interval", "exact"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     for finding in findings:
         table.add_row(
             finding.quantity,
@@ -49,7 +55,7 @@ def explanations(findings: Sequence[Finding]) -> list[str]:
     """Returns why, for every reason that applies, with the quantities that it applies to."""
     apart: dict[str, list[str]] = {}
     for finding in findings:
-        if finding.reason and finding.verdict.startswith(("excludes", "no claim")):
+        if finding.reason and finding.verdict.startswith(("excluded", "no claim")):
             apart.setdefault(finding.reason, []).append(f"{finding.quantity} over {finding.dial}")
     return [f"{'; '.join(names)}: {reason}." for reason, names in apart.items()]
 
@@ -153,7 +159,7 @@ def _verdicts(findings: Sequence[Finding]) -> str:
 def _claimed(finding: Finding) -> str:
     if finding.claimed is None:
         return "-"
-    return f"{finding.claimed:g}" + (" (implied)" if finding.source == "implied" else "")
+    return f"{finding.claimed:g}" + ("*" if finding.source == "implied" else "")
 
 
 def _number(value: float | None, form: str = ".6g") -> str:

@@ -96,9 +96,7 @@ class Finding:
             return "no claim"
         if self.slope.contains(self.claimed):
             return "agrees"
-        return "excludes the claim, lies " + (
-            "below" if self.slope.high < self.claimed else "above"
-        )
+        return "excluded, below" if self.slope.high < self.claimed else "excluded, above"
 
 
 @dataclass(frozen=True)
