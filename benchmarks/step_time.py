@@ -54,12 +54,7 @@ def batched_against_one_by_one(registry: Registry) -> str:
     trainer = trainer_of("srpo", registry)
     trainer._train(1)  # warm-up
     recorder = Recorder(trainer.session.policy)
-    context = trainer.session.selector_context
-    trainer.session = replace(
-        trainer.session,
-        policy=recorder,
-        selector_context=lambda step: replace(context(step), policy=recorder),
-    )
+    trainer.session = replace(trainer.session, policy=recorder)
     record = trainer._train(2)
     batched = sum(record.phases[name].seconds for name in ("draw", "localize", "suffix"))
     # The parameters have changed by one optimizer step since; counting tokens drawn keeps the

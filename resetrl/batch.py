@@ -55,6 +55,7 @@ def build_batch(
         num_rollouts=len(rollouts),
         num_loss_tokens=int(loss_mask.sum()),
         uids=tuple(rollout.prompt.uid for rollout in rollouts),
+        roles=tuple(rollout.role for rollout in rollouts),
     )
 
 
@@ -69,4 +70,5 @@ def take_rows(batch: TokenBatch, rows: Tensor) -> TokenBatch:
         old_logprobs=batch.old_logprobs[rows, :width],
         advantages=batch.advantages[rows],
         uids=tuple(batch.uids[int(row)] for row in rows),
+        roles=tuple(batch.roles[int(row)] for row in rows),
     )

@@ -1,6 +1,6 @@
 """The whole extension surface of resetrl: implement any of these in a plugin.
 
-The first eight return components by name; the last four observe a run. None is called in the
+The first hooks return components by name; the last four observe a run. None is called in the
 middle of the step's arithmetic. A component is a plain dataclass (see `resetrl.interfaces`): its
 fields are its options and its hydra schema, its docstring its help. In place of a class an
 instance may be registered; its values are then the defaults under that name.
@@ -39,6 +39,12 @@ def resetrl_verifiers() -> Components:
 @hookspec
 def resetrl_group_splits() -> Components:
     """Group splits (`resetrl.splits.GroupSplit`), for `split=`."""
+    return {}
+
+
+@hookspec
+def resetrl_samplers() -> Components:
+    """Samplers (`resetrl.interfaces.Sampler`), whole rollout strategies, for `sampler=`."""
     return {}
 
 

@@ -19,6 +19,7 @@ from resetrl.types import (
     Purpose,
     Request,
     Rollout,
+    Sampled,
     Selection,
     TokenBatch,
     Update,
@@ -28,6 +29,9 @@ from resetrl.types import (
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from resetrl.meter import Meter
+    from resetrl.method import Method, Session
 
 
 @dataclass
@@ -133,6 +137,33 @@ class ResetSelector(Protocol):
         ...
 
 
+class Sampler(Protocol):
+    """A whole rollout strategy: what is generated from a step's prompts, and what of it trained.
+
+    The built-in one is `resetrl.step.Resets`, which GRPO, RRPO, SRPO and the oracle share; others
+    are for algorithms that no split describes.
+    """
+
+    @property
+    def budget(self) -> int:
+        """Rollouts trained a prompt; must equal the run's `budget`."""
+        ...
+
+    def sample(
+        self, step: int, prompts: Sequence[Prompt], method: Method, session: Session, meter: Meter
+    ) -> Sampled:
+        """Generate, verify and group rollouts of all prompts, each wave in one engine call.
+
+        `resetrl.waves.sample_wave` does one wave. Whatever asks the policy stands in
+        `with meter.phase(name):`, so that the ledger knows of it; random choices come from
+        `resetrl.rng.derive_seed(session.run_seed, step, prompt.uid, purpose, index)`.
+
+        A run calls it once without prompts before anything is generated, so that a sampler which
+        cannot work with the task or model can refuse at once.
+        """
+        ...
+
+
 class Loss(Protocol):
     """The objective, as a mean over the whole optimizer step."""
 
@@ -174,6 +205,7 @@ __all__ = [
     "Policy",
     "Prompt",
     "ResetSelector",
+    "Sampler",
     "SelectorContext",
     "StepChecker",
     "Task",

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from resetrl.advantages import Scale
-from resetrl.interfaces import (
-    Learner,
-    Loss,
-    Policy,
-    ResetSelector,
-    SelectorContext,
-    Task,
-    Verifier,
-)
-from resetrl.splits import GroupSplit, SeedPolicy
-from resetrl.types import Limits, Sampling
+from resetrl.interfaces import Learner, Loss, Policy, Sampler, SelectorContext, Task, Verifier
+from resetrl.rng import derive_seed
+from resetrl.types import Limits, Rollout, Sampling
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -27,9 +23,7 @@ class Method:
     `mask_prefix=False` also trains the prefix of a reset group (the no-mask ablation).
     """
 
-    split: GroupSplit
-    seeds: SeedPolicy
-    selector: ResetSelector | None
+    sampler: Sampler
     loss: Loss
     advantage: Scale
     binarise_rewards: bool
@@ -42,13 +36,29 @@ class Method:
 class Session:
     """What a step works with besides: the model as policy and as learner, the judge, the seed.
 
-    `selector_context(step)` is what the reset selector may use in that step.
+    `localization_prompt` is the model's preset for questions about its own rollouts.
     """
 
     policy: Policy
     learner: Learner
     verifier: Verifier
     task: Task
+    tokenizer: PreTrainedTokenizerBase
     delimiter: str
+    localization_prompt: str
     run_seed: int
-    selector_context: Callable[[int], SelectorContext]
+
+    def selector_context(self, step: int) -> SelectorContext:
+        """What a reset selector may use in a step."""
+        return SelectorContext(
+            policy=self.policy,
+            tokenizer=self.tokenizer,
+            task=self.task,
+            delimiter=self.delimiter,
+            localization_prompt=self.localization_prompt,
+            rng_seed=partial(_selection_seed, self.run_seed, step),
+        )
+
+
+def _selection_seed(run_seed: int, step: int, rollout: Rollout, purpose: str) -> int:
+    return derive_seed(run_seed, step, rollout.prompt.uid, purpose, rollout.index)

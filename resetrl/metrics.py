@@ -7,47 +7,49 @@ from collections.abc import Iterable, Sequence
 
 from resetrl.interfaces import StepChecker, Task
 from resetrl.thoughts import stripped_thoughts
-from resetrl.types import Group, Rollout, Verdict
+from resetrl.types import Group, Rollout, Sampled, Verdict
 
 
 def step_metrics(
-    groups: Sequence[Group],
-    advantages: Sequence[Sequence[float]],
-    draws: Sequence[tuple[Rollout, Verdict]],
-    task: Task,
-    delimiter: str,
-    first_wave: int,
+    sampled: Sampled, advantages: Sequence[Sequence[float]], task: Task, delimiter: str
 ) -> dict[str, float]:
     """Rewards, group variance, corrections, reset quality and accounting of one step.
 
-    `draws/accuracy` is over the first wave of draws, `first_wave` a prompt: later ones were made
-    because those were right, so counting them would flatter the policy.
     Shares over nothing (no reset group in the step) are left out rather than logged as 0.
     """
+    groups = sampled.groups
     resets = [group for group in groups if group.kind == "reset"]
     trained = [rollout for group in groups for rollout in group.rollouts]
     return {
-        "draws/accuracy": _share(
-            verdict.correct for rollout, verdict in draws if rollout.index < first_wave
-        ),
+        **sampled.metrics,
         "reward/mean": _mean([reward for group in groups for reward in group.rewards]),
-        **_group_metrics("base", [group for group in groups if group.kind == "base"]),
-        **_group_metrics("reset", resets),
+        **_group_metrics(groups),
         "groups/with_variance": _share(any(row) for row in advantages),
         **_reset_metrics(resets),
         **_localization_metrics(resets, task, delimiter),
         **_shape_metrics(trained),
-        **_rollout_accounting(trained, draws),
+        **_rollout_accounting(trained, sampled.draws),
     }
 
 
-def _group_metrics(kind: str, groups: Sequence[Group]) -> dict[str, float]:
-    if not groups:
-        return {}
-    return {
-        f"{kind}/accuracy": _share(verdict.correct for g in groups for verdict in g.verdicts),
-        f"{kind}/with_variance": _share(len(set(group.rewards)) > 1 for group in groups),
-    }
+def draws_accuracy(draws: Sequence[tuple[Rollout, Verdict]], first_wave: int) -> dict[str, float]:
+    """`draws/accuracy` over the first wave of draws, `first_wave` a prompt.
+
+    Later ones were made because those were right: counting them would flatter the policy.
+    """
+    first = [verdict for rollout, verdict in draws if rollout.index < first_wave]
+    return {"draws/accuracy": _share(verdict.correct for verdict in first)} if first else {}
+
+
+def _group_metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Accuracy and share with unequal rewards of each kind of group that there is."""
+    metrics: dict[str, float] = {}
+    for kind in dict.fromkeys(group.kind for group in groups):
+        mine = [group for group in groups if group.kind == kind]
+        correct = (verdict.correct for group in mine for verdict in group.verdicts)
+        metrics[f"{kind}/accuracy"] = _share(correct)
+        metrics[f"{kind}/with_variance"] = _share(len(set(group.rewards)) > 1 for group in mine)
+    return metrics
 
 
 def _reset_metrics(resets: Sequence[Group]) -> dict[str, float]:

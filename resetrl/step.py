@@ -1,22 +1,25 @@
 """One training step, top to bottom: the page to read first.
 
-Every prompt gets fresh draws; a failed draw becomes a seed; the reset selector says before which
-of its thoughts to go back; suffixes are sampled from there; rewards are compared inside each
-group, and only the tokens behind a group's common prefix are trained (Samanta et al.,
-arXiv 2605.25507, sec. 3). GRPO, RRPO, SRPO and the oracle differ in their `Method` alone.
+A sampler turns prompts into groups of judged rollouts; rewards are compared inside each group,
+and one masked loss trains the policy on them. The sampler of the method itself is `Resets`:
+every prompt gets fresh draws; a failed draw becomes a seed; the reset selector says before which
+of its thoughts to go back; suffixes are sampled from there and alone are trained (Samanta et al.,
+arXiv 2605.25507, sec. 3). GRPO, RRPO, SRPO and the oracle differ in its split and selector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from resetrl.advantages import binarise, group_advantages
 from resetrl.batch import build_batch
+from resetrl.interfaces import ResetSelector
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
-from resetrl.metrics import step_metrics
-from resetrl.splits import assign, draws_wanted
-from resetrl.types import Group, Prompt, StepRecord
+from resetrl.metrics import draws_accuracy, step_metrics
+from resetrl.splits import GroupSplit, SeedPolicy, assign, draws_wanted
+from resetrl.types import Group, Prompt, Sampled, StepRecord
 from resetrl.waves import (
     Draws,
     draw_rollouts,
@@ -36,27 +39,15 @@ def train_step(
     """
     meter = Meter(session.policy.counters, session.learner.num_parameters)
 
-    # Prompts -> base rollouts and their verdicts, drawn on until each prompt has its seeds.
-    draws = draw_rollouts(step, prompts, method, session, meter)
-
-    # Failed draws -> seeds -> reset states, all prompts in one wave.
-    plans = [assign(method.split, method.seeds, usable_failures(mine)) for mine in draws]
-    seeds = [[mine[i] for i in plan.seeds] for mine, plan in zip(draws, plans, strict=True)]
-    reset_states = select_reset_states(step, seeds, method, session, meter)
-
-    # Reset states -> suffixes and their verdicts, in one wave.
-    sizes = [plan.reset_sizes for plan in plans]
-    reset_groups = sample_suffixes(step, reset_states, sizes, method, session, meter)
+    # Prompts -> groups of rollouts with their verdicts.
+    sampled = method.sampler.sample(step, prompts, method, session, meter)
 
     # Rewards -> advantages, compared only inside a group.
-    groups: list[Group] = []
-    for mine, plan, resets in zip(draws, plans, reset_groups, strict=True):
-        groups += [*_base_group(mine, plan.base), *resets]
-    advantages = [_advantages(group, method) for group in groups]
+    advantages = [_advantages(group, method) for group in sampled.groups]
 
     # Masked loss over the whole step -> one optimizer step.
     batch = build_batch(
-        groups,
+        sampled.groups,
         advantages,
         temperature=method.sampling.temperature,
         mask_prefix=method.mask_prefix,
@@ -64,10 +55,48 @@ def train_step(
     with meter.phase("learn", learned_tokens=int(batch.attention_mask.sum())):
         update = session.learner.update(batch, method.loss)
 
-    drawn = [draw for mine in draws for draw in mine]
-    first_wave = draws_wanted(method.split, method.seeds, [])
-    metrics = step_metrics(groups, advantages, drawn, session.task, session.delimiter, first_wave)
-    return StepRecord(step, groups, advantages, drawn, update, meter.usage(), metrics)
+    metrics = step_metrics(sampled, advantages, session.task, session.delimiter)
+    return StepRecord(
+        step, sampled.groups, advantages, sampled.draws, update, meter.usage(), metrics
+    )
+
+
+@dataclass(frozen=True)
+class Resets:
+    """Groups of fresh rollouts and of suffixes behind the reset states of failed ones.
+
+    Without reset groups in the split this is GRPO, and no selector is needed.
+    """
+
+    split: GroupSplit
+    seeds: SeedPolicy
+    selector: ResetSelector | None
+
+    @property
+    def budget(self) -> int:
+        return self.split.budget
+
+    def sample(
+        self, step: int, prompts: Sequence[Prompt], method: Method, session: Session, meter: Meter
+    ) -> Sampled:
+        # Prompts -> base rollouts and their verdicts, drawn on until each prompt has its seeds.
+        draws = draw_rollouts(step, prompts, self.split, self.seeds, method, session, meter)
+
+        # Failed draws -> seeds -> reset states, all prompts in one wave.
+        plans = [assign(self.split, self.seeds, usable_failures(mine)) for mine in draws]
+        seeds = [[mine[i] for i in plan.seeds] for mine, plan in zip(draws, plans, strict=True)]
+        reset_states = select_reset_states(step, seeds, self.selector, session, meter)
+
+        # Reset states -> suffixes and their verdicts, in one wave.
+        sizes = [plan.reset_sizes for plan in plans]
+        reset_groups = sample_suffixes(step, reset_states, sizes, method, session, meter)
+
+        groups: list[Group] = []
+        for mine, plan, resets in zip(draws, plans, reset_groups, strict=True):
+            groups += [*_base_group(mine, plan.base), *resets]
+        drawn = [draw for mine in draws for draw in mine]
+        first_wave = draws_wanted(self.split, self.seeds, [])
+        return Sampled(groups, drawn, draws_accuracy(drawn, first_wave))
 
 
 def _base_group(draws: Draws, chosen: Sequence[int]) -> list[Group]:
@@ -79,5 +108,7 @@ def _base_group(draws: Draws, chosen: Sequence[int]) -> list[Group]:
 
 
 def _advantages(group: Group, method: Method) -> list[float]:
+    if group.shaped_rewards is not None:
+        return group_advantages(group.shaped_rewards, method.advantage)
     rewards = binarise(group.rewards) if method.binarise_rewards else group.rewards
     return group_advantages(rewards, method.advantage)

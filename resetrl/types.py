@@ -3,8 +3,9 @@
 Reading order is the order of the step: a `Problem` is rendered to a `Prompt`, a policy answers a
 `Request` with a `Completion`, prompt and completion are a `Rollout`, a verifier gives it a
 `Verdict`, a failed rollout re-entered before one of its thoughts is a `ResetState`, rollouts that
-may be compared with one another are a `Group`, groups become a `TokenBatch`, the learner answers
-with an `Update`, and everything that happened is one `StepRecord`.
+may be compared with one another are a `Group`, a step's groups are `Sampled`, they become a
+`TokenBatch`, the learner answers with an `Update`, and everything that happened is one
+`StepRecord`.
 
 Shapes: R rollouts, T tokens (prompt and completion, right-padded). No record imports torch.
 """
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 StopReason = Literal["answer", "eos", "max_thoughts", "budget"]
-GroupKind = Literal["base", "reset"]
 Purpose = Literal["train", "eval"]
 
 
@@ -144,11 +144,16 @@ class Completion:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One completion of one prompt; `index` counts the prompt's rollouts within the step."""
+    """One completion of one prompt; `index` counts the prompt's rollouts within the step.
+
+    `role` is a sampler's word for the part a rollout plays, which its loss may ask for, such as
+    `second_turn`; plain rollouts have none.
+    """
 
     prompt: Prompt
     completion: Completion
     index: int = 0
+    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -198,19 +203,26 @@ class ResetState:
 class Group:
     """Rollouts whose rewards may be compared: they share a prompt, or a reset state.
 
-    `verdicts[i]` judges `rollouts[i]`. A base group has no reset state, a reset group has one.
+    `verdicts[i]` judges `rollouts[i]`. `kind` is `base`, `reset` (it alone has a reset state) or
+    a sampler's own word. `shaped_rewards` take the place of the verdicts' rewards in advantages
+    where a sampler shapes them; the verdicts keep the task's own.
     """
 
-    kind: GroupKind
+    kind: str
     rollouts: tuple[Rollout, ...]
     verdicts: tuple[Verdict, ...]
     reset_state: ResetState | None = None
+    shaped_rewards: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.rollouts) != len(self.verdicts):
             raise ValueError(f"{len(self.rollouts)} rollouts but {len(self.verdicts)} verdicts")
         if (self.kind == "reset") != (self.reset_state is not None):
             raise ValueError(f"a {self.kind} group with reset_state={self.reset_state!r}")
+        if self.shaped_rewards is not None and len(self.shaped_rewards) != len(self.rollouts):
+            raise ValueError(
+                f"{len(self.rollouts)} rollouts but {len(self.shaped_rewards)} shaped rewards"
+            )
 
     @property
     def prompt(self) -> Prompt:
@@ -219,6 +231,19 @@ class Group:
     @property
     def rewards(self) -> tuple[float, ...]:
         return tuple(verdict.reward for verdict in self.verdicts)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a sampler has gathered from the prompts of one step, each rollout with its verdict.
+
+    `groups` are trained. `draws` holds every rollout that was drawn from a bare prompt, kept or
+    discarded. `metrics` are the sampler's own, flat and named like `draws/accuracy`.
+    """
+
+    groups: Sequence[Group]
+    draws: Sequence[tuple[Rollout, Verdict]]
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -237,6 +262,7 @@ class TokenBatch:
     num_rollouts           N, rollouts of the whole optimizer step, not of this part of it
     num_loss_tokens        true entries of the whole optimizer step's loss mask
     uids                   the prompt of each row, for error messages
+    roles                  the part each row plays in its sampler's strategy, mostly ""
     """
 
     token_ids: Tensor
@@ -248,6 +274,7 @@ class TokenBatch:
     num_rollouts: int
     num_loss_tokens: int
     uids: tuple[str, ...]
+    roles: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from resetrl.errors import TrainingError
+from resetrl.interfaces import ResetSelector
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.rng import derive_seed
-from resetrl.splits import draws_wanted
+from resetrl.splits import GroupSplit, SeedPolicy, draws_wanted
 from resetrl.types import Group, Prefix, Prompt, Request, ResetState, Rollout, Verdict
 
 Draws = list[tuple[Rollout, Verdict]]
@@ -25,12 +26,18 @@ def usable_failures(draws: Draws) -> list[bool]:
 
 
 def draw_rollouts(
-    step: int, prompts: Sequence[Prompt], method: Method, session: Session, meter: Meter
+    step: int,
+    prompts: Sequence[Prompt],
+    split: GroupSplit,
+    seed_policy: SeedPolicy,
+    method: Method,
+    session: Session,
+    meter: Meter,
 ) -> list[Draws]:
     """Fresh rollouts of every prompt: one wave, and top-ups for prompts that lack a seed."""
     draws: list[Draws] = [[] for _ in prompts]
     while True:
-        wanted = [draws_wanted(method.split, method.seeds, usable_failures(mine)) for mine in draws]
+        wanted = [draws_wanted(split, seed_policy, usable_failures(mine)) for mine in draws]
         if not any(wanted):
             return draws
         origins = [
@@ -38,23 +45,27 @@ def draw_rollouts(
             for place, count in enumerate(wanted)
             for extra in range(count)
         ]
-        judged = iter(_wave("draw", step, origins, method, session, meter))
+        judged = iter(sample_wave("draw", step, origins, method, session, meter))
         for mine, count in zip(draws, wanted, strict=True):
             mine += [next(judged) for _ in range(count)]
 
 
 def select_reset_states(
-    step: int, seeds: Sequence[Draws], method: Method, session: Session, meter: Meter
+    step: int,
+    seeds: Sequence[Draws],
+    selector: ResetSelector | None,
+    session: Session,
+    meter: Meter,
 ) -> list[list[ResetState]]:
     """For each prompt the reset states of its seeds, chosen for all prompts at once."""
     flat = [seed for mine in seeds for seed in mine]
-    if not flat or method.selector is None:
+    if selector is None:
         return [[] for _ in seeds]
     with meter.phase("localize"):
-        selections = method.selector.select(
+        selections = selector.select(
             [rollout for rollout, _ in flat], session.selector_context(step)
         )
-    name = type(method.selector).__name__
+    name = type(selector).__name__
     if len(selections) != len(flat):
         raise TrainingError(
             f"reset selector {name} returned {len(selections)} selections for {len(flat)} seeds: "
@@ -90,7 +101,7 @@ def sample_suffixes(
         for place, state in enumerate(mine)
         for index in range(mine_sizes[place])
     ]
-    judged = iter(_wave("suffix", step, origins, method, session, meter))
+    judged = iter(sample_wave("suffix", step, origins, method, session, meter))
     return [
         [_reset_group(state, size, judged) for state, size in zip(mine, mine_sizes, strict=True)]
         for mine, mine_sizes in zip(reset_states, sizes, strict=True)
@@ -102,7 +113,7 @@ def _reset_group(state: ResetState, size: int, judged: Iterator[tuple[Rollout, V
     return Group("reset", rollouts, verdicts, state)
 
 
-def _wave(
+def sample_wave(
     purpose: str,
     step: int,
     origins: Sequence[tuple[Prompt, Prefix, int]],
@@ -110,7 +121,11 @@ def _wave(
     session: Session,
     meter: Meter,
 ) -> Draws:
-    """Generate from every origin (prompt, prefix, index) in one call, and verify the rollouts."""
+    """Generate from every origin (prompt, prefix, index) in one call, and verify the rollouts.
+
+    `purpose` names the phase in the ledger; with the run seed, the step, the prompt's uid and the
+    index it also seeds the draws, so an index must not come twice for a prompt and purpose.
+    """
     if not origins:
         return []
     requests = [

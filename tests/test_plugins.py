@@ -351,7 +351,8 @@ def test_a_misspelt_hook_is_named_with_the_hooks_there_are(tmp_path: Path) -> No
     assert error_of(file) == (
         f"plugin_paths unversioned ({file}): unknown hook 'resetrl_reset_selector': did you mean "
         "resetrl_reset_selectors? The hooks are resetrl_reset_selectors, resetrl_verifiers, "
-        "resetrl_group_splits, resetrl_losses, resetrl_tasks, resetrl_engines, resetrl_learners, "
+        "resetrl_group_splits, resetrl_samplers, resetrl_losses, resetrl_tasks, resetrl_engines, "
+        "resetrl_learners, "
         "resetrl_run_started, resetrl_step_finished, resetrl_evaluated, resetrl_run_finished"
     )
 

@@ -8,12 +8,11 @@ from resetrl.builtin.selectors import Oracle, SelfLocalization, Uniform
 from resetrl.errors import TrainingError
 from resetrl.method import Method, Session
 from resetrl.splits import GroupSplit, SeedPolicy
-from resetrl.step import train_step
+from resetrl.step import Resets, train_step
 from resetrl.testing import (
     FakeTask,
     RecordingLearner,
     ScriptedPolicy,
-    make_context,
     make_problems,
 )
 from resetrl.testing.fakes import FakeTokenizer
@@ -24,9 +23,7 @@ ONE_BY_FOUR = GroupSplit(4, (4,))
 
 def make_method(split=ONE_BY_FOUR, selector=None, **options):
     method = Method(
-        split=split,
-        seeds=SeedPolicy(),
-        selector=selector,
+        sampler=Resets(split, SeedPolicy(), selector),
         loss=SuffixMean(),
         advantage="population_std",
         binarise_rewards=False,
@@ -44,9 +41,10 @@ def make_session(policy):
         learner=RecordingLearner(),
         verifier=task.verifier(),
         task=task,
+        tokenizer=FakeTokenizer(),
         delimiter="</thought>",
+        localization_prompt="tiny",
         run_seed=0,
-        selector_context=lambda step: make_context(policy, task=task),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,17 +15,16 @@ from resetrl.interfaces import (
     LearnerSpec,
     Loss,
     ResetSelector,
-    SelectorContext,
+    Sampler,
     Task,
     Verifier,
 )
 from resetrl.method import Method, Session
 from resetrl.models import LoadedModel
 from resetrl.plugins import Registry
-from resetrl.rng import derive_seed
 from resetrl.run.config import RunConfig
 from resetrl.splits import GroupSplit
-from resetrl.types import Rollout
+from resetrl.step import Resets
 
 
 def build_component(registry: Registry, kind: str, options: Any) -> Any:
@@ -56,10 +54,50 @@ def build_task(config: RunConfig, registry: Registry) -> Task:
 
 def build_method(config: RunConfig, registry: Registry) -> Method:
     """The method; raises ConfigError if its parts do not fit one another or the budget."""
-    split = cast(GroupSplit, build_component(registry, "split", config.split))
+    if config.sampling.temperature == 0:
+        raise ConfigError(
+            "sampling.temperature is 0: greedy rollouts of a prompt are all alike and teach "
+            "nothing; choose a value above 0, such as 0.7"
+        )
+    return Method(
+        sampler=_build_sampler(config, registry),
+        loss=cast(Loss, build_component(registry, "loss", config.loss)),
+        advantage=cast(Scale, config.advantage),
+        binarise_rewards=config.binarise_rewards,
+        mask_prefix=config.mask_prefix,
+        sampling=config.sampling.record(),
+        limits=config.limits.record(),
+    )
+
+
+def _build_sampler(config: RunConfig, registry: Registry) -> Sampler:
+    """The sampler named, or the method's own of split and reset selector."""
+    sampler = cast(Sampler | None, build_component(registry, "sampler", config.sampler))
+    if sampler is None:
+        return _build_resets(config, registry)
+    for kind in ("split", "reset_selector"):
+        if getattr(config, kind) is not None:
+            raise ConfigError(
+                f"sampler={config.sampler.name} has no {kind}: add {kind}=null, or leave the "
+                "sampler out"
+            )
+    if sampler.budget != config.budget:
+        raise ConfigError(
+            f"sampler={config.sampler.name} trains {sampler.budget} rollouts a prompt but budget="
+            f"{config.budget}: set budget={sampler.budget}, or the sampler's own options"
+        )
+    return sampler
+
+
+def _build_resets(config: RunConfig, registry: Registry) -> Resets:
+    split = cast(GroupSplit | None, build_component(registry, "split", config.split))
     selector = cast(
         ResetSelector | None, build_component(registry, "reset_selector", config.reset_selector)
     )
+    if split is None:
+        raise ConfigError(
+            f"neither split nor sampler is given: choose split={', '.join(registry.names('split'))}"
+        )
     if split.budget != config.budget:
         sizes = " + ".join(map(str, (split.base, *split.resets)))
         verb = "exceeds" if split.budget > config.budget else "falls short of"
@@ -77,53 +115,23 @@ def build_method(config: RunConfig, registry: Registry) -> Method:
             "reset_selector is set but the split has no reset group: choose reset_selector=null, "
             "or a split such as 1x4"
         )
-    if config.sampling.temperature == 0:
-        raise ConfigError(
-            "sampling.temperature is 0: greedy rollouts of a prompt are all alike and teach "
-            "nothing; choose a value above 0, such as 0.7"
-        )
-    return Method(
-        split=split,
-        seeds=config.seed_policy,
-        selector=selector,
-        loss=cast(Loss, build_component(registry, "loss", config.loss)),
-        advantage=cast(Scale, config.advantage),
-        binarise_rewards=config.binarise_rewards,
-        mask_prefix=config.mask_prefix,
-        sampling=config.sampling.record(),
-        limits=config.limits.record(),
-    )
+    return Resets(split, config.seed_policy, selector)
 
 
 def build_session(
     config: RunConfig, registry: Registry, task: Task, loaded: LoadedModel
 ) -> Session:
-    """The running parts: policy and learner on the loaded model, verifier, selector context."""
+    """The running parts: policy and learner on the loaded model, and the verifier."""
     engine = cast(Engine, build_component(registry, "engine", config.engine))
     learner = cast(LearnerSpec, build_component(registry, "learner", config.learner))
     verifier = cast(Verifier | None, build_component(registry, "verifier", config.verifier))
-    policy = engine.start(loaded.model, loaded.tokenizer, config.model.delimiter)
-
-    def context(step: int) -> SelectorContext:
-        return SelectorContext(
-            policy=policy,
-            tokenizer=loaded.tokenizer,
-            task=task,
-            delimiter=config.model.delimiter,
-            localization_prompt=config.model.localization_prompt,
-            rng_seed=partial(_selection_seed, config.seed, step),
-        )
-
     return Session(
-        policy=policy,
+        policy=engine.start(loaded.model, loaded.tokenizer, config.model.delimiter),
         learner=learner.start(loaded.model),
         verifier=verifier or task.verifier(),
         task=task,
+        tokenizer=loaded.tokenizer,
         delimiter=config.model.delimiter,
+        localization_prompt=config.model.localization_prompt,
         run_seed=config.seed,
-        selector_context=context,
     )
-
-
-def _selection_seed(run_seed: int, step: int, rollout: Rollout, purpose: str) -> int:
-    return derive_seed(run_seed, step, rollout.prompt.uid, purpose, rollout.index)

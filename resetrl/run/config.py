@@ -103,6 +103,7 @@ class RunConfig:
     engine: Any = None
     learner: Any = None
     verifier: Any = None
+    sampler: Any = None
     split: Any = None
     reset_selector: Any = None
     loss: Any = None

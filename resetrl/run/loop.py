@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from resetrl.errors import CheckpointError, PluginError, ResetrlError
+from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
 from resetrl.plugins import Registry
@@ -169,8 +170,7 @@ def build_trainer(
     method = build_method(run, registry)
     loaded = load_model(run.model)
     session = build_session(run, registry, task, loaded)
-    if method.selector is not None:
-        method.selector.select([], session.selector_context(0))
+    method.sampler.sample(0, [], method, session, Meter(session.policy.counters, 0))
     maker = PromptMaker(loaded, run.model, method.limits)
     training, held_out = task.problems("train"), task.problems("eval")
     problems_of_step(training, 1, run.prompts_per_step, run.seed)

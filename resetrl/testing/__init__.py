@@ -9,12 +9,14 @@ from resetrl.testing.contracts import (
     check_learner,
     check_loss,
     check_reset_selector,
+    check_sampler,
     check_split,
     check_task,
     check_verifier,
     contract_for,
 )
 from resetrl.testing.fakes import (
+    FakeLoss,
     FakeTask,
     FakeTokenizer,
     RecordingLearner,
@@ -28,6 +30,7 @@ from resetrl.testing.fakes import (
 from resetrl.testing.llama import random_llama, word_level_tokenizer
 
 __all__ = [
+    "FakeLoss",
     "FakeTask",
     "FakeTokenizer",
     "RecordingLearner",
@@ -36,6 +39,7 @@ __all__ = [
     "check_learner",
     "check_loss",
     "check_reset_selector",
+    "check_sampler",
     "check_split",
     "check_task",
     "check_verifier",

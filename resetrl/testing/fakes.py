@@ -7,10 +7,10 @@ the same records as a real run, and nothing here imports torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from resetrl.interfaces import EngineCounters, Loss, Policy, SelectorContext, Task, Verifier
 from resetrl.rng import derive_seed
@@ -28,6 +28,7 @@ from resetrl.types import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
@@ -238,6 +239,17 @@ class FakeTask:
     def first_wrong_thought(self, problem: Problem, thoughts: Sequence[str]) -> int | None:
         wrong = (number for number, thought in enumerate(thoughts, start=1) if "!" in thought)
         return next(wrong, None)
+
+
+@dataclass
+class FakeLoss:
+    """The advantage-weighted sum of log-probabilities over the loss mask, a mean over rollouts."""
+
+    ignores_zero_advantage: ClassVar[bool] = True
+
+    def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
+        weighted = batch.advantages[:, None] * logprobs * batch.loss_mask
+        return -weighted.sum() / batch.num_rollouts, {}
 
 
 @dataclass

@@ -25,6 +25,7 @@ def recorded_batch(given, *, advantages=None, starts=None):
         num_rollouts=len(mask),
         num_loss_tokens=int(loss_mask.sum()),
         uids=("a", "b", "c"),
+        roles=("", "", ""),
     )
 
 

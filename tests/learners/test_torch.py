@@ -26,6 +26,7 @@ def make_batch(rows=6, width=12, advantages=(1.0, -1.0, 0.0, 0.5, -0.5, 2.0)):
         num_rollouts=rows,
         num_loss_tokens=int(loss_mask.sum()),
         uids=tuple(f"problem-{row}" for row in range(rows)),
+        roles=("",) * rows,
     )
 
 

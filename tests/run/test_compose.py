@@ -26,15 +26,15 @@ def method_of(overrides, registry):
 )
 def test_the_methods_differ_in_their_components_only(registry, method, selector, sizes):
     built = method_of([f"method={method}"], registry)
-    assert type(built.selector).__name__ == selector
-    assert (built.split.base, built.split.resets) == sizes
+    assert type(built.sampler.selector).__name__ == selector
+    assert (built.sampler.split.base, built.sampler.split.resets) == sizes
     assert type(built.loss).__name__ == "SuffixMean"
 
 
 def test_an_override_of_a_component_beats_the_method(registry):
     built = method_of(["method=srpo", "reset_selector=uniform", "split=2x4"], registry)
-    assert type(built.selector).__name__ == "Uniform"
-    assert built.split.resets == (4, 4)
+    assert type(built.sampler.selector).__name__ == "Uniform"
+    assert built.sampler.split.resets == (4, 4)
 
 
 def test_options_are_typed_and_reach_their_component(registry):
@@ -42,13 +42,13 @@ def test_options_are_typed_and_reach_their_component(registry):
         ["reset_selector.temperature=0.5", "loss=clipped", "loss.aggregation=seq_mean_token_sum"],
         registry,
     )
-    assert built.selector.temperature == 0.5
+    assert built.sampler.selector.temperature == 0.5
     assert built.loss.aggregation == "seq_mean_token_sum"
 
 
 def test_a_split_of_ones_own_at_any_budget(registry):
     built = method_of(["budget=10", "split.base=2", "split.resets=[3,5]"], registry)
-    assert (built.split.base, built.split.resets) == (2, (3, 5))
+    assert (built.sampler.split.base, built.sampler.split.resets) == (2, (3, 5))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,10 @@ def test_a_component_of_a_plugin_file_is_typed_with_no_further_file(tmp_path):
     )
     registry = load_plugins([tmp_path / "mine.py"])
     assert (
-        method_of(["reset_selector=mine", "reset_selector.depth=2"], registry).selector.depth == 2
+        method_of(
+            ["reset_selector=mine", "reset.sampler.selector.depth=2"], registry
+        ).selector.depth
+        == 2
     )
     with pytest.raises(ConfigError, match=r"reset_selector\.depth: Value 'deep'"):
         compose(["reset_selector=mine", "reset_selector.depth=deep"], registry)

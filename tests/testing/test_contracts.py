@@ -437,5 +437,5 @@ def test_a_learner_with_one_thing_wrong_fails_the_check_for_it(wrong: str, check
 
 def test_there_is_a_contract_for_every_kind_and_no_other() -> None:
     assert all(len(contract_for(kind)) >= 3 for kind in KINDS)
-    with pytest.raises(ValueError, match="no contract for 'sampler': choose reset_selector"):
-        contract_for("sampler")
+    with pytest.raises(ValueError, match="no contract for 'tracker': choose reset_selector"):
+        contract_for("tracker")

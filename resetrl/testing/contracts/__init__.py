@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from resetrl.plugins import KINDS
 
 if TYPE_CHECKING:
-    from resetrl.interfaces import Engine, LearnerSpec, Loss, ResetSelector, Task, Verifier
+    from resetrl.interfaces import (
+        Engine,
+        LearnerSpec,
+        Loss,
+        ResetSelector,
+        Sampler,
+        Task,
+        Verifier,
+    )
     from resetrl.splits import GroupSplit
 
 Check = Callable[[Any], None]
@@ -46,6 +54,11 @@ def check_verifier(component: Verifier) -> None:
 def check_split(component: GroupSplit) -> None:
     """Groups that can be compared, and the whole budget trained whatever the draws come to."""
     _run_all("split", component)
+
+
+def check_sampler(component: Sampler) -> None:
+    """Groups of every prompt, the same in any batch, with all that it asked in the ledger."""
+    _run_all("sampler", component)
 
 
 def check_loss(component: Loss) -> None:

@@ -43,6 +43,7 @@ def sample_batch(rng_seed: int = 0) -> TokenBatch:
         num_rollouts=8,
         num_loss_tokens=int(loss_mask.sum()),
         uids=tuple(f"problem-{number}" for number in range(8)),
+        roles=("",) * 8,
     )
 
 
