@@ -50,24 +50,25 @@ class SeedPolicy:
         does: the first failures become seeds and are in no group, so that the base group is
         conditioned on outcomes (its accuracy .5 becomes .617).
     max_draws: draws a prompt at most while a failure is being looked for.
+    first_wave: draws of the first wave at least, for splits that need fewer.
     top_up: draws added at once for a prompt that still lacks a failure; fewer, larger waves cost
-        more discarded draws and less waiting. 1 draws no more than the reference would.
+        more discarded draws and less waiting. With both at 1 no more is drawn than the released
+        code would; top_up 8 leaves one top-up wave at most below a cap of 12.
     """
 
     choice: str = "independent"
     max_draws: int = 12
-    top_up: int = 4
+    first_wave: int = 4
+    top_up: int = 8
 
     def __post_init__(self) -> None:
         if self.choice not in SEED_CHOICES:
             raise ValueError(
                 f"seed_policy.choice is {self.choice!r}: choose {' or '.join(SEED_CHOICES)}"
             )
-        if self.max_draws < 1 or self.top_up < 1:
-            raise ValueError(
-                f"seed_policy.max_draws={self.max_draws}, top_up={self.top_up}: both must be at "
-                "least 1"
-            )
+        for name in ("max_draws", "first_wave", "top_up"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"seed_policy.{name} is {getattr(self, name)}: choose at least 1")
 
 
 class Assignment(NamedTuple):
@@ -82,7 +83,8 @@ def draws_wanted(split: GroupSplit, policy: SeedPolicy, usable_failures: Sequenc
     """Draws to add for a prompt whose draws so far are given; 0 when there are enough.
 
     `usable_failures[i]` is true if draw i failed and has a thought to go back to. Only draws that
-    are surely needed are asked for, but at least `top_up` of them while a seed is missing.
+    are surely needed are asked for, but while only seeds are missing at least `first_wave`, and
+    later `top_up`, of them.
     """
     drawn = len(usable_failures)
     found = min(sum(usable_failures), len(split.resets))
@@ -94,7 +96,8 @@ def draws_wanted(split: GroupSplit, policy: SeedPolicy, usable_failures: Sequenc
             needed = missing_base + missing_seeds
         else:
             needed = max(missing_base, missing_seeds)
-        floor = policy.top_up if missing_base == 0 else needed
+        spare = policy.top_up if drawn else policy.first_wave
+        floor = needed if missing_base else spare
         return min(max(needed, floor), policy.max_draws - drawn)
     return max(_base_size(split, found) - others, 0)
 

@@ -105,9 +105,8 @@ class CompletionBuilder:
         if token_id in self.eos_ids:
             self._end_at_eos()
         elif self.limits.max_thoughts:
-            seen = len(self._open_text)
             self._open_text += piece
-            closed = self._open_text.find(self.delimiter, max(0, seen - len(self.delimiter))) >= 0
+            closed = self.delimiter in self._open_text
             if closed or self._open_len >= self.limits.max_thought_len:
                 self._close_thought(fragment=not closed)
         elif len(self.token_ids) >= self._max_len:

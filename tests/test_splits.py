@@ -15,7 +15,7 @@ SPLITS = {
     "SRPO2x4AgentLoop": TWO_BY_FOUR,
     "SRPO1x8AgentLoop": ONE_BY_EIGHT,
 }
-REFERENCE = SeedPolicy("reference", max_draws=12, top_up=1)
+REFERENCE = SeedPolicy("reference", max_draws=12, first_wave=1, top_up=1)
 
 
 def draw(split, policy, outcomes, empty=()):
@@ -108,8 +108,16 @@ def test_grpo_draws_its_budget_once():
 
 def test_any_split_at_any_budget():
     split = GroupSplit(2, (3, 5))
-    usable = draw(split, SeedPolicy(), [1, 0, 1, 0, 1, 1])
+    usable = draw(split, SeedPolicy(), [1, 0, 1, *[0] * 8])
+    assert len(usable) == 2 + 8
     assert assign(split, SeedPolicy(), usable) == Assignment((0, 1), (1, 3), (3, 5))
+
+
+def test_a_first_wave_and_a_top_up_have_their_own_least_number_of_draws():
+    policy = SeedPolicy(first_wave=3, top_up=5)
+    assert draws_wanted(ONE_BY_EIGHT, policy, []) == 3
+    assert draws_wanted(ONE_BY_EIGHT, policy, [False] * 3) == 5
+    assert draws_wanted(ONE_BY_EIGHT, policy, [False] * 3 + [True]) == 0
 
 
 @pytest.mark.parametrize(

@@ -242,9 +242,9 @@ def test_recorded_prefixes_keep_their_ids_through_the_step():
 
 def test_the_accuracy_of_draws_leaves_out_the_draws_made_because_others_were_right():
     right, wrong = ["a", boxed(1)], ["a", boxed(9)]
-    script = [*[right] * 4, *[right] * 3, wrong, *SUFFIXES]
+    script = [*[right] * 4, *[right] * 7, wrong, *SUFFIXES]
     record = train_step(
         1, make_prompts(1), make_method(selector=Oracle()), make_session(ScriptedPolicy(script))
     )
-    assert record.metrics["rollouts/drawn"] == 12
+    assert record.metrics["rollouts/drawn"] == 16
     assert record.metrics["draws/accuracy"] == 1.0

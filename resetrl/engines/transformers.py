@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from resetrl.engines.kv_cache import RowCache
-from resetrl.engines.sampling import UniformStream, draw_tokens
+from resetrl.engines.llama import LlamaDecoder
+from resetrl.engines.sampling import RowSamplings, UniformStream, draw_tokens
 from resetrl.errors import ModelError
 from resetrl.interfaces import EngineCounters
 from resetrl.thoughts import CompletionBuilder, Pieces
@@ -26,26 +27,60 @@ class _Row:
     request: Request
     builder: CompletionBuilder
     uniforms: UniformStream
-    length: int  # tokens of the row whose keys and values are cached
-
-
-@dataclass
-class _Batch:
-    """The rows in flight, their cache [rows, ..., columns, ...] and next-token logits [rows, V]."""
-
-    rows: list[_Row]
-    cache: RowCache
-    logits: Tensor
 
     @property
-    def columns(self) -> int:
-        return max(row.length for row in self.rows)
+    def context(self) -> tuple[int, ...]:
+        return self.request.prompt_ids + self.request.prefix.token_ids
 
-    def attention_mask(self, columns: int) -> Tensor:
-        """[rows, columns], 1 on the last `row.length` columns of each row."""
-        lengths = torch.tensor([row.length for row in self.rows], device=self.logits.device)
-        positions = torch.arange(columns, device=self.logits.device)
-        return (positions[None, :] >= columns - lengths[:, None]).long()
+
+class _Batch:
+    """The rows in flight and all that is kept of each as tensors.
+
+    `cache` holds their keys and values [rows, heads, columns, head_dim], right-aligned;
+    `attention_mask` [rows, columns] is 1 on cached tokens; `logits` [rows, V] are the next
+    token's.
+    """
+
+    def __init__(
+        self, rows: list[_Row], cache: RowCache, attention_mask: Tensor, logits: Tensor
+    ) -> None:
+        self.rows = rows
+        self.cache = cache
+        self.attention_mask = attention_mask
+        self.logits = logits
+        self._describe_rows()
+
+    def _describe_rows(self) -> None:
+        self.lengths = self.attention_mask.sum(dim=1)
+        samplings = [row.request.sampling for row in self.rows]
+        self.samplings = RowSamplings.of(samplings, self.logits.device)
+
+    def keep(self, places: list[int]) -> None:
+        """Drop all rows but these, and the columns that only the others needed."""
+        chosen = torch.tensor(places, device=self.logits.device)
+        self.rows = [self.rows[place] for place in places]
+        mask = self.attention_mask[chosen]
+        columns = int(mask.sum(dim=1).max())
+        self.attention_mask = mask[:, mask.shape[1] - columns :]
+        self.cache.select(chosen, columns)
+        self._describe_rows()
+
+    def join(self, other: _Batch) -> None:
+        """Append the rows of another batch."""
+        masks = (self.attention_mask, other.attention_mask)
+        columns = max(mask.shape[1] for mask in masks)
+        pad = torch.nn.functional.pad
+        self.attention_mask = torch.cat([pad(m, (columns - m.shape[1], 0)) for m in masks])
+        self.rows += other.rows
+        self.cache.join(other.cache)
+        self.logits = torch.cat([self.logits, other.logits])
+        self._describe_rows()
+
+    def append_column(self) -> None:
+        """One more token in every row."""
+        ones = self.attention_mask.new_ones((len(self.rows), 1))
+        self.attention_mask = torch.cat([self.attention_mask, ones], dim=1)
+        self.lengths = self.lengths + 1
 
 
 class TransformersPolicy:
@@ -69,6 +104,7 @@ class TransformersPolicy:
         self._delimiter = delimiter
         self._max_batch = max_batch
         self._pieces = Pieces(tokenizer)
+        self._decode = LlamaDecoder(model) if LlamaDecoder.fits(model) else self._forward
         self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._eos_ids = frozenset(_eos_ids(model, tokenizer))
         self._context_len = int(model.config.max_position_embeddings)
@@ -86,7 +122,11 @@ class TransformersPolicy:
             # Admission joins caches, so it waits until a fair share of the slots is free.
             if waiting and (batch is None or free >= min(len(waiting), self._max_batch // 8 + 1)):
                 admitted = [waiting.popleft() for _ in range(min(free, len(waiting)))]
-                batch = self._join(batch, self._prefill(admitted))
+                new = self._prefill(admitted)
+                if batch is None:
+                    batch = new
+                else:
+                    batch.join(new)
             assert batch is not None
             tokens = self._draw(batch)
             batch = self._drop_finished(batch, tokens, completions)
@@ -102,7 +142,6 @@ class TransformersPolicy:
         """
         by_context: dict[tuple[int, ...], list[_Row]] = {}
         for index, request in enumerate(requests):
-            context = request.prompt_ids + request.prefix.token_ids
             room = self._context_len - len(request.prompt_ids)
             if room < 1:
                 raise ModelError(
@@ -115,42 +154,40 @@ class TransformersPolicy:
             if builder.stop is not None:
                 completions[index] = builder.completion(self._pieces)
                 continue
-            row = _Row(index, request, builder, UniformStream(request.rng_seed), len(context))
-            by_context.setdefault(context, []).append(row)
+            row = _Row(index, request, builder, UniformStream(request.rng_seed))
+            by_context.setdefault(row.context, []).append(row)
         self.counters.requests += len(requests)
         return [row for rows in by_context.values() for row in rows]
 
     def _prefill(self, rows: list[_Row]) -> _Batch:
         """Compute each distinct context once, then give every row its copy."""
         contexts: dict[tuple[int, ...], int] = {}
-        places = [
-            contexts.setdefault(
-                row.request.prompt_ids + row.request.prefix.token_ids, len(contexts)
-            )
-            for row in rows
-        ]
+        places = [contexts.setdefault(row.context, len(contexts)) for row in rows]
         columns = max(map(len, contexts))
         token_ids = torch.full((len(contexts), columns), self._pad_id)
         attention_mask = torch.zeros((len(contexts), columns), dtype=torch.long)
         for place, context in enumerate(contexts):
             token_ids[place, columns - len(context) :] = torch.tensor(context)
             attention_mask[place, columns - len(context) :] = 1
+        token_ids, attention_mask = token_ids.to(self._device), attention_mask.to(self._device)
+        positions = (attention_mask.cumsum(dim=1) - 1).clamp(min=0)
         cache = RowCache()
-        logits = self._forward(token_ids.to(self._device), attention_mask.to(self._device), cache)
+        logits = self._forward(token_ids, positions, attention_mask, cache)
         computed = sum(map(len, contexts))
         self.counters.prompt_tokens += computed
-        self.counters.cached_tokens += sum(row.length for row in rows) - computed
+        self.counters.cached_tokens += sum(len(row.context) for row in rows) - computed
         chosen = torch.tensor(places, device=self._device)
         cache.select(chosen, columns)
-        return _Batch(rows, cache, logits[chosen])
+        return _Batch(rows, cache, attention_mask[chosen], logits[chosen])
 
-    def _forward(self, token_ids: Tensor, attention_mask: Tensor, cache: RowCache) -> Tensor:
-        """Next-token logits [rows, V] after the new columns `token_ids` [rows, new columns]."""
-        positions = (attention_mask.cumsum(dim=-1) - 1).clamp(min=0)
+    def _forward(
+        self, token_ids: Tensor, positions: Tensor, attention_mask: Tensor, cache: RowCache
+    ) -> Tensor:
+        """Next-token logits [rows, V] after new columns: ids and positions [rows, new columns]."""
         output = self._model(
             input_ids=token_ids,
             attention_mask=attention_mask,
-            position_ids=positions[:, -token_ids.shape[1] :],
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
@@ -158,45 +195,35 @@ class TransformersPolicy:
         logits: Tensor = output.logits[:, -1]
         return logits
 
-    def _join(self, batch: _Batch | None, admitted: _Batch) -> _Batch:
-        if batch is None:
-            return admitted
-        batch.cache.join(admitted.cache)
-        return _Batch(
-            batch.rows + admitted.rows, batch.cache, torch.cat([batch.logits, admitted.logits])
-        )
-
-    def _draw(self, batch: _Batch) -> list[int]:
-        """Draw one token for each row and hand it to the row's completion."""
-        samplings = [row.request.sampling for row in batch.rows]
+    def _draw(self, batch: _Batch) -> Tensor:
+        """Draw one token for each row, [rows], and hand it to the row's completion."""
         uniforms = torch.tensor(
             [row.uniforms.next() for row in batch.rows], dtype=torch.float64, device=self._device
         )
-        drawn, drawn_logprobs = draw_tokens(batch.logits, uniforms, samplings)
-        tokens: list[int] = drawn.tolist()
-        for row, token, logprob in zip(batch.rows, tokens, drawn_logprobs.tolist(), strict=True):
+        drawn, logprobs = draw_tokens(batch.logits, uniforms, batch.samplings)
+        for row, token, logprob in zip(batch.rows, drawn.tolist(), logprobs.tolist(), strict=True):
             row.builder.push(token, logprob, self._pieces[token])
-        self.counters.generated_tokens += len(tokens)
-        return tokens
+        self.counters.generated_tokens += len(batch.rows)
+        return drawn
 
     def _drop_finished(
-        self, batch: _Batch, tokens: list[int], completions: list[Completion | None]
+        self, batch: _Batch, tokens: Tensor, completions: list[Completion | None]
     ) -> _Batch | None:
         """Complete the finished rows and feed the new tokens of the others to the model."""
-        for row in batch.rows:
-            if row.builder.stop is not None:
+        going = []
+        for place, row in enumerate(batch.rows):
+            if row.builder.stop is None:
+                going.append(place)
+            else:
                 completions[row.index] = row.builder.completion(self._pieces)
-        going = [place for place, row in enumerate(batch.rows) if row.builder.stop is None]
         if not going:
             return None
         if len(going) < len(batch.rows):
-            batch.rows = [batch.rows[place] for place in going]
-            batch.cache.select(torch.tensor(going, device=self._device), batch.columns)
-        new = torch.tensor([[tokens[place]] for place in going], device=self._device)
-        for row in batch.rows:
-            row.length += 1
-        columns = batch.cache.get_seq_length() + 1
-        batch.logits = self._forward(new, batch.attention_mask(columns), batch.cache)
+            batch.keep(going)
+            tokens = tokens[going]
+        positions = batch.lengths[:, None]
+        batch.append_column()
+        batch.logits = self._decode(tokens[:, None], positions, batch.attention_mask, batch.cache)
         return batch
 
 

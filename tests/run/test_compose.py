@@ -110,11 +110,7 @@ def test_a_component_of_a_plugin_file_is_typed_with_no_further_file(tmp_path):
         "    return {'mine': Mine}\n"
     )
     registry = load_plugins([tmp_path / "mine.py"])
-    assert (
-        method_of(
-            ["reset_selector=mine", "reset.sampler.selector.depth=2"], registry
-        ).selector.depth
-        == 2
-    )
+    built = method_of(["reset_selector=mine", "reset_selector.depth=2"], registry)
+    assert built.sampler.selector.depth == 2
     with pytest.raises(ConfigError, match=r"reset_selector\.depth: Value 'deep'"):
         compose(["reset_selector=mine", "reset_selector.depth=deep"], registry)
