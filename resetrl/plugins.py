@@ -116,11 +116,11 @@ class Registry:
         try:
             return self.components[kind, name]
         except KeyError:
-            near = difflib.get_close_matches(name, self.names(kind), n=1)
+            names = self.names(kind)
+            near = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {near[0]!r}? Choose" if near else "choose"
-            raise ConfigError(
-                f"{kind} {name!r} is unknown: {hint} {list_names(self.names(kind))}"
-            ) from None
+            remedy = f"{hint} {list_names(names)}" if names else "install a plugin that has one"
+            raise ConfigError(f"{kind} {name!r} is unknown: {remedy}") from None
 
     def __iter__(self) -> Iterator[Component]:
         return iter(sorted(self.components.values(), key=lambda c: (c.kind, c.name)))

@@ -31,7 +31,8 @@ def build_component(registry: Registry, kind: str, options: Any) -> Any:
     """The component a configuration node describes, or None where the node is null."""
     if options is None:
         return None
-    named = _as_dict(options)
+    # A kind without any registered component is no group to hydra, and its value a plain string.
+    named = {"name": options} if isinstance(options, str) else _as_dict(options)
     name = named.pop("name", None)
     if not isinstance(name, str):
         raise ConfigError(f"{kind} has no name: choose one of {', '.join(registry.names(kind))}")
