@@ -20,7 +20,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pluggy
 
 from resetrl import hookspecs
-from resetrl.errors import ConfigError, PluginError
+from resetrl.errors import ConfigError, PluginError, list_names
 from resetrl.plugin_sources import (
     ENTRY_POINT_GROUP,
     Plugin,
@@ -125,6 +125,25 @@ class Registry:
     def __iter__(self) -> Iterator[Component]:
         return iter(sorted(self.components.values(), key=lambda c: (c.kind, c.name)))
 
+    def origin(self, component: object) -> str:
+        """Which component an object is, and where its code is from, for error messages.
+
+        `reset_selector 'mine' of resetrl-mine 0.1.0 (/path/mine.py)`; what was made by a component,
+        like a learner, goes by its class, and what no plugin brought too.
+        """
+        cls = type(component)
+        found = [known for known in self.components.values() if known.cls is cls]
+        if found:
+            name = repr(found[0].name) if len(found) == 1 else cls.__name__
+            return f"{found[0].kind} {name} of {found[0].source}"
+        package = cls.__module__.partition(".")[0]
+        for plugin, source in self.sources.items():
+            hooks = self.manager.get_plugin(plugin)
+            module = str(getattr(hooks, "__name__", type(hooks).__module__))
+            if module.partition(".")[0] == package:
+                return f"{cls.__name__} of {source}"
+        return f"{cls.__name__} ({cls.__module__})"
+
     def hooks_of(self, plugin: str) -> list[str]:
         """The hooks a loaded plugin implements, in the order of `HOOKS`."""
         callers = self.manager.get_hookcallers(self.manager.get_plugin(plugin)) or []
@@ -141,12 +160,6 @@ class Registry:
             }
             for plugin, source in sorted(self.sources.items())
         ]
-
-
-def list_names(names: Sequence[str], most: int = 12) -> str:
-    """`a, b, c` or, of many, the first few and a count."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def load_plugins(

@@ -294,11 +294,17 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Update:
-    """What one optimizer step did: the loss, its metrics, the gradient norm before clipping."""
+    """What one optimizer step did: the loss, its metrics, the gradient norm before clipping.
+
+    `learned_tokens` passed forward and backward, padding left out; `scored_tokens` passed only
+    forward, through the initial policy. An update that had nothing to learn from has neither.
+    """
 
     loss: float
     grad_norm: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+    learned_tokens: int = 0
+    scored_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -306,7 +312,8 @@ class PhaseUsage:
     """The ledger's row for one phase of one step.
 
     `prompt_tokens` were computed, `cached_tokens` were taken from a cache or shared prefill;
-    `generated_tokens` were drawn; `flops` is the estimate 2 x parameters x tokens (6 x to learn).
+    `generated_tokens` were drawn; `learned_tokens` passed the learner; `flops` is the estimate
+    2 x parameters x tokens, 6 x for those learned from.
     """
 
     requests: int = 0
@@ -315,6 +322,7 @@ class PhaseUsage:
     generated_tokens: int = 0
     seconds: float = 0.0
     flops: float = 0.0
+    learned_tokens: int = 0
 
 
 @dataclass(frozen=True)

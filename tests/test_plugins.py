@@ -170,6 +170,19 @@ def test_hook_resetrl_losses(tmp_path: Path) -> None:
     assert loss.loss(0, 0) == (0, {})  # type: ignore[attr-defined]
 
 
+def test_an_object_is_traced_to_the_component_and_the_code_it_is_from() -> None:
+    from resetrl.builtin.selectors import Uniform
+    from resetrl.splits import GroupSplit
+    from resetrl.testing import RecordingLearner
+
+    registry = load_plugins()
+    where = "resetrl 0.1.0 ("
+    assert registry.origin(Uniform()).startswith(f"reset_selector 'uniform' of {where}")
+    assert registry.origin(GroupSplit(2)).startswith(f"split GroupSplit of {where}")
+    assert registry.origin(RecordingLearner()).startswith(f"RecordingLearner of {where}")
+    assert registry.origin(3) == "int (builtins)"
+
+
 def test_hook_resetrl_tasks(tmp_path: Path) -> None:
     body = "problems = lambda self, purpose: []; verifier = lambda self: None"
     task = registered(tmp_path, "resetrl_tasks", body)

@@ -182,18 +182,31 @@ def test_the_same_step_draws_the_same_whatever_prompts_are_beside_it():
     [
         ([Selection(4, "x")], r"chose thought 4 of a seed of 3 thoughts \(prompt train-0\)"),
         ([Selection(0, "x")], "chose thought 0 of a seed of 3 thoughts"),
-        ([], "returned 0 selections for 1 seeds"),
+        ([], r"returned 0 selections for 1 seeds \(of prompt train-0\)"),
+        (
+            KeyError("depth"),
+            r"selector Broken failed \(.*test_step.py:\d+\): KeyError: 'depth'; .* prompt train-0$",
+        ),
     ],
 )
-def test_a_selector_outside_the_seed_stops_the_run(selections, message):
+def test_a_selector_that_fails_or_leaves_the_seed_stops_the_run(selections, message):
     class Broken:
         def select(self, seeds, context):
+            if isinstance(selections, Exception):
+                raise selections
             return selections
 
-    session = make_session(ScriptedPolicy([*DRAWS]))
-    with pytest.raises(TrainingError, match=message):
-        train_step(1, make_prompts(1), make_method(selector=Broken()), session)
+    session, selector = make_session(ScriptedPolicy([*DRAWS])), Broken()
+    with pytest.raises(TrainingError, match=message) as caught:
+        train_step(1, make_prompts(1), make_method(selector=selector), session)
+    assert caught.value.component is selector
     assert session.learner.batches == []
+
+
+def test_a_policy_that_draws_no_token_stops_the_run():
+    session = make_session(ScriptedPolicy([*DRAWS[:3], []]))
+    with pytest.raises(TrainingError, match=r"1 empty completions \(of prompt train-0\)"):
+        train_step(1, make_prompts(1), make_method(selector=Oracle()), session)
 
 
 def test_a_verifier_that_loses_a_verdict_stops_the_run():

@@ -67,6 +67,7 @@ def build_method(config: RunConfig, registry: Registry) -> Method:
         mask_prefix=config.mask_prefix,
         sampling=config.sampling.record(),
         limits=config.limits.record(),
+        updates=config.updates,
     )
 
 

@@ -29,7 +29,7 @@ from resetrl.run.config import RunConfig, component_schema, config_dir
 CONFIG_NAME = "train"
 CONFIG_FILE = "config.yaml"
 
-MAY_CHANGE_ON_RESUME = ("steps", "tracking", "checkpoint")
+MAY_CHANGE_ON_RESUME = ("steps", "stop", "tracking", "checkpoint")
 """Keys that do not change what a step computes; the rest of the configuration is the run."""
 
 

@@ -82,8 +82,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(bad):
     model = random_llama()
     learner = Torch().start(model)
     batch = make_batch(advantages=(1.0, bad, 0.0, 0.5, -0.5, 2.0))
-    with pytest.raises(TrainingError, match=r"the loss is .*problem-0, problem-1, problem-2"):
+    sentence = (
+        "loss SuffixMean: it is .* not taken; lower learner.lr, .* of these prompts: problem-1$"
+    )
+    with pytest.raises(TrainingError, match=sentence) as caught:
         learner.update(batch, SuffixMean())
+    assert isinstance(caught.value.component, SuffixMean)
     for name, parameter in random_llama().named_parameters():
         assert torch.equal(dict(model.named_parameters())[name], parameter)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -93,11 +97,35 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change():
     class Steep(SuffixMean):
         def loss(self, logprobs, batch):
             value, metrics = super().loss(logprobs, batch)
-            return value + (logprobs * 0).sum().sqrt(), metrics  # sqrt'(0) is infinite
+            if "problem-3" in batch.uids:
+                value = value + (logprobs * 0).sum().sqrt()  # sqrt'(0) is infinite
+            return value, metrics
 
     learner = Torch().start(random_llama())
-    with pytest.raises(TrainingError, match="the gradient norm is nan"):
+    with pytest.raises(TrainingError, match=r"its gradient has the norm nan.* prompts: problem-3$"):
         learner.update(make_batch(), Steep())
+
+
+def test_what_a_loss_raises_is_reported_with_its_place_and_the_prompts():
+    class Raises(SuffixMean):
+        def loss(self, logprobs, batch):
+            raise KeyError("entropy")
+
+    learner = Torch(micro_batch=2).start(random_llama())
+    sentence = (
+        r"loss Raises failed \(.*test_torch.py:\d+\): KeyError: 'entropy'; .* prompt problem-"
+    )
+    with pytest.raises(TrainingError, match=sentence):
+        learner.update(make_batch(), Raises())
+
+
+def test_an_update_counts_the_tokens_it_computed():
+    # Rows of 12, 5, 9, 7, 12 and 4 tokens; the third has no advantage.
+    update = Torch(micro_batch=2).start(random_llama()).update(make_batch(), SuffixMean())
+    assert (update.learned_tokens, update.scored_tokens) == (40, 0)
+    learner = Torch(micro_batch=2).start(random_llama(), keep_reference=True)
+    update = learner.update(make_batch(), SuffixMean(kl=0.1))
+    assert (update.learned_tokens, update.scored_tokens) == (49, 49)
 
 
 def test_save_and_load_restore_parameters_and_optimizer_to_the_last_bit(tmp_path):

@@ -70,6 +70,11 @@ def test_a_split_of_ones_own_at_any_budget(registry):
         ),
         (["advantage=std"], "advantage is 'std': choose population_std"),
         (["seed_policy.choice=best"], "seed_policy.choice is 'best': choose independent or ref"),
+        (["updates.epochs=0"], "updates.mini_batches=1, epochs=0: both must be at least 1"),
+        (
+            ["updates.mini_batches=17"],
+            "updates.mini_batches is 17 but prompts_per_step=16: a mini-batch needs a prompt",
+        ),
         (["budget=6"], r"split 4 \+ 4 = 8 exceeds budget=6: set budget=8"),
         (["budget=12"], r"split 4 \+ 4 = 8 falls short of budget=12"),
         (["split.base=1"], "split '1x4': split .* base size must be 0 or at least 2"),
@@ -110,11 +115,7 @@ def test_a_component_of_a_plugin_file_is_typed_with_no_further_file(tmp_path):
         "    return {'mine': Mine}\n"
     )
     registry = load_plugins([tmp_path / "mine.py"])
-    assert (
-        method_of(
-            ["reset_selector=mine", "reset.sampler.selector.depth=2"], registry
-        ).selector.depth
-        == 2
-    )
+    built = method_of(["reset_selector=mine", "reset_selector.depth=2"], registry)
+    assert built.sampler.selector.depth == 2
     with pytest.raises(ConfigError, match=r"reset_selector\.depth: Value 'deep'"):
         compose(["reset_selector=mine", "reset_selector.depth=deep"], registry)
