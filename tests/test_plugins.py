@@ -99,7 +99,10 @@ def error_of(*paths: Path) -> str:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("reset_selector", ["oracle", "self_localization", "uniform"]),
+        (
+            "reset_selector",
+            ["fixed_fraction", "last", "offset", "oracle", "self_localization", "uniform"],
+        ),
         ("verifier", ["exact"]),
         ("split", ["1x4", "1x8", "2x4", "grpo"]),
         ("loss", ["clipped", "suffix_mean"]),
@@ -459,10 +462,13 @@ def test_a_registration_that_makes_no_sense_is_named(
     assert error_of(file).endswith(reason.format(file=file) if "{file}" in reason else reason)
 
 
-def test_an_option_called_name_is_refused(tmp_path: Path) -> None:
-    file = write(tmp_path / "mine.py", SELECTOR.replace("temperature", "name"))
+@pytest.mark.parametrize("option", ["name", "defaults"])
+def test_an_option_that_a_configuration_has_a_meaning_for_is_refused(
+    tmp_path: Path, option: str
+) -> None:
+    file = write(tmp_path / "mine.py", SELECTOR.replace("temperature", option))
     assert error_of(file).endswith(
-        "the option 'name' is taken, it says which reset_selector: rename it"
+        f"the option {option!r} is taken by the configuration: rename it"
     )
 
 
@@ -531,8 +537,8 @@ def test_an_unknown_component_is_answered_with_the_choices() -> None:
     with pytest.raises(ConfigError) as caught:
         load_plugins(leave_out=["resetrl-example"]).get("reset_selector", "unifrom")
     assert str(caught.value) == (
-        "reset_selector 'unifrom' is unknown: did you mean 'uniform'? Choose oracle, "
-        "self_localization, uniform"
+        "reset_selector 'unifrom' is unknown: did you mean 'uniform'? Choose fixed_fraction, "
+        "last, offset, oracle, self_localization, uniform"
     )
 
 

@@ -27,25 +27,36 @@ from resetrl.splits import GroupSplit
 from resetrl.step import Resets
 
 
-def build_component(registry: Registry, kind: str, options: Any) -> Any:
-    """The component a configuration node describes, or None where the node is null."""
+def build_component(registry: Registry, kind: str, options: Any, where: str = "") -> Any:
+    """The component a configuration node describes, or None where the node is null.
+
+    `where` is the node's place if it is not the kind's own, as of a component within another.
+    """
     if options is None:
         return None
-    named = _as_dict(options)
+    where = where or kind
+    named = _as_dict(options, where)
+    named.pop("defaults", None)  # hydra's list of a schema with components in it, used up
     name = named.pop("name", None)
     if not isinstance(name, str):
-        raise ConfigError(f"{kind} has no name: choose one of {', '.join(registry.names(kind))}")
-    return registry.get(kind, name).build(named)
+        raise ConfigError(f"{where} has no name: choose one of {', '.join(registry.names(kind))}")
+    component = registry.get(kind, name)
+    for option, nested_kind in component.nested.items():
+        if option in named:
+            where = f"{kind}.{option}"
+            named[option] = build_component(registry, nested_kind, named[option], where)
+    return component.build(named)
 
 
-def _as_dict(options: Any) -> dict[str, object]:
+def _as_dict(options: Any, where: str) -> dict[str, object]:
     if isinstance(options, DictConfig):
         options = OmegaConf.to_container(options, resolve=True)
     if dataclasses.is_dataclass(options) and not isinstance(options, type):
         return dataclasses.asdict(options)
     if isinstance(options, Mapping):
         return dict(options)
-    raise ConfigError(f"{options!r} is no component: give its name, as in loss=suffix_mean")
+    choice = where.replace(".", "/")
+    raise ConfigError(f"{where} is {options!r}, which is no component: choose it by {choice}=NAME")
 
 
 def build_task(config: RunConfig, registry: Registry) -> Task:

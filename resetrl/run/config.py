@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from resetrl.advantages import Scale
 from resetrl.models import ModelConfig
-from resetrl.plugins import Component, options_of
+from resetrl.plugins import Component, Registry, options_of
 from resetrl.run.ledger import Ledger
 from resetrl.run.tracking import TrackingConfig
 from resetrl.splits import SeedPolicy
@@ -186,17 +186,24 @@ def config_dir() -> Path:
     return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
 
 
-def component_schema(component: Component) -> type:
+def component_schema(component: Component, registry: Registry) -> type:
     """A dataclass hydra can read: the component's name and its options with their defaults.
 
     OmegaConf has no Literal: such options are strings to it and are checked by
-    `Component.build`.
+    `Component.build`. What an option that is a component is by default says its defaults list.
     """
     hints = get_type_hints(component.cls)
     fields: list[tuple[str, Any, Any]] = [("name", str, component.name)]
+    choices: list[Any] = ["_self_"]
     for option in options_of(component.cls):
+        if option.name in component.nested:
+            fields.append((option.name, Any, None))
+            choices.append({option.name: registry.nested_default(component, option.name)})
+            continue
         hint = str if get_origin(hints[option.name]) is Literal else hints[option.name]
         fields.append((option.name, hint, _schema_default(option, component)))
+    if component.nested:
+        fields.append(("defaults", list[Any], field(default_factory=lambda: choices)))
     return dataclasses.make_dataclass(f"{component.cls.__name__}Options", fields)
 
 

@@ -1,9 +1,10 @@
 import pytest
 
-from resetrl.errors import ConfigError
+from resetrl.builtin.selectors import Last, Offset, SelfLocalization, Uniform
+from resetrl.errors import ConfigError, PluginError
 from resetrl.plugins import load_plugins
 from resetrl.run.build import build_method
-from resetrl.run.compose import compose, config_hash, to_run_config
+from resetrl.run.compose import compose, config_hash, load_config, save_config, to_run_config
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +92,75 @@ def test_what_is_wrong_is_one_sentence_with_the_remedy(registry, overrides, mess
 
         build_component(registry, "learner", config.learner)
     assert "\n" not in str(caught.value)
+
+
+def test_a_component_inside_another_is_chosen_and_typed_as_any_other(registry):
+    wrapped = method_of(["reset_selector=offset"], registry).sampler.selector
+    assert wrapped == Offset(SelfLocalization(), by=1)
+    chosen = ["reset_selector=offset", "reset_selector.by=3", "reset_selector/of=uniform"]
+    wrapped = method_of([*chosen, "reset_selector.of.include_first=false"], registry)
+    assert wrapped.sampler.selector == Offset(Uniform(include_first=False), by=3)
+
+
+def test_a_stored_configuration_with_a_component_inside_another_is_read_again(registry, tmp_path):
+    config = compose(["reset_selector=offset", "reset_selector/of=last"], registry)
+    save_config(config, tmp_path)
+    stored = load_config(tmp_path, [])
+    assert config_hash(stored) == config_hash(config)
+    assert build_method(to_run_config(stored), registry).sampler.selector == Offset(Last())
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "reset_selector/of=unifrm",
+            r"reset_selector/of=unifrm is unknown: did you mean uniform\? Choose fixed_fraction",
+        ),
+        ("reset_selector/of=offset", "reset_selector/of=offset is unknown: choose fixed_fraction"),
+        ("reset_selector.of.prmpt=a", r"did you mean reset_selector.of.prompt\?"),
+        ("reset_selector.of.max_reply_len=long", "reset_selector.of.max_reply_len: Value 'long'"),
+        ("reset_selector.of.temperature=-1", "'self_localization': temperature is -1.0"),
+        ("reset_selector.of=uniform", "is no component: choose it by reset_selector/of=NAME"),
+        ("reset_selector/of=null", "of is null: choose a selector"),
+    ],
+)
+def test_what_is_wrong_inside_a_component_inside_another_is_named(registry, override, message):
+    with pytest.raises(ConfigError, match=message):
+        method_of(["reset_selector=offset", override], registry)
+
+
+def test_a_plugins_component_may_hold_another(tmp_path):
+    code = """
+from dataclasses import dataclass, field
+
+from resetrl.builtin.selectors import {default}
+from resetrl.hookspecs import hookimpl
+from resetrl.interfaces import ResetSelector
+
+
+@dataclass
+class Every:
+    inner: ResetSelector = field(default_factory=lambda: {default}({options}))
+
+    def select(self, seeds, context):
+        return self.inner.select(seeds, context)
+
+
+@hookimpl
+def resetrl_reset_selectors():
+    return {{"every": Every}}
+"""
+    (tmp_path / "mine.py").write_text(code.format(default="Uniform", options=""))
+    registry = load_plugins([tmp_path / "mine.py"])
+    selector = method_of(["reset_selector=every", "reset_selector/inner=last"], registry)
+    assert selector.sampler.selector.inner == Last()
+    (tmp_path / "other.py").write_text(code.format(default="Uniform", options="False"))
+    registry = load_plugins([tmp_path / "other.py"])
+    with pytest.raises(
+        PluginError, match=r"'every' of .*other.py\): its option 'inner' is Uniform"
+    ):
+        method_of(["reset_selector=every"], registry)
 
 
 def test_a_runs_identity_is_its_configuration_but_for_where_it_is_kept(registry):
