@@ -197,7 +197,8 @@ def _choices(path: str, text: str, registry: Registry) -> tuple[str, str, list[s
     if group in KINDS:
         return group, name, registry.names(group)
     listed = [line.strip() for line in text.splitlines() if line.startswith("\t")]
-    return group, name, [each for each in listed if each != "schema"]
+    # Below the choices hydra lists where it looked, as provider=..., path=...
+    return group, name, [each for each in listed if each != "schema" and "=" not in each]
 
 
 def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list[str]:
