@@ -2,6 +2,7 @@ import dataclasses
 import functools
 
 import pytest
+from parity import case
 
 from resetrl.builtin.losses import SuffixMean
 from resetrl.builtin.selectors import Oracle, SelfLocalization, Uniform
@@ -145,18 +146,20 @@ def test_graded_rewards_can_be_binarised_for_every_group_alike():
 
 
 def test_two_prompts_with_the_same_first_200_characters_keep_their_own_rollouts():
-    problems = make_problems(2)
-    shared = "A" * 200
+    given = case("buffer_key_collision")["input"]
+    assert (given["prompt_a"], given["prompt_b"]) == ("'A'*200+'one'", "'A'*200+'two'")
+    questions = ["A" * 200 + "one", "A" * 200 + "two"]
     prompts = [
-        Prompt(problem, tuple(FakeTokenizer().encode(shared + suffix)))
-        for problem, suffix in zip(problems, ("one", "two"), strict=True)
+        Prompt(problem, tuple(FakeTokenizer().encode(question)))
+        for problem, question in zip(make_problems(2), questions, strict=True)
     ]
-    script = [[boxed(1)]] * 8 + [[boxed(2)]] * 8
+    script = [[boxed(1)]] * 8 + [[boxed(9)], [boxed(2)]] * 4
     record = train_step(
         1, prompts, make_method(split=GroupSplit(8)), make_session(ScriptedPolicy(script))
     )
     assert [group.prompt.uid for group in record.groups] == ["train-0", "train-1"]
-    assert [group.rewards for group in record.groups] == [(1.0,) * 8, (1.0,) * 8]
+    assert [group.rewards for group in record.groups] == [(1.0,) * 8, (0.0, 1.0) * 4]
+    assert record.advantages[1] == [-1.0, 1.0] * 4  # the reference: 0 for all of the second prompt
 
 
 def test_every_request_of_a_step_has_its_own_seed():
@@ -207,6 +210,19 @@ def test_a_policy_that_draws_no_token_stops_the_run():
     session = make_session(ScriptedPolicy([*DRAWS[:3], []]))
     with pytest.raises(TrainingError, match=r"1 empty completions \(of prompt train-0\)"):
         train_step(1, make_prompts(1), make_method(selector=Oracle()), session)
+
+
+def test_a_rollout_that_crashes_stops_the_step_and_becomes_no_sample():
+    def crash(request):
+        if len(policy.requests) == 2:
+            raise RuntimeError("the server is gone")
+        return ["a", boxed(9)]
+
+    policy = ScriptedPolicy(crash)
+    session = make_session(policy)
+    with pytest.raises(RuntimeError, match="the server is gone"):
+        train_step(1, make_prompts(1), make_method(selector=Uniform()), session)
+    assert session.learner.batches == []
 
 
 def test_a_verifier_that_loses_a_verdict_stops_the_run():

@@ -68,9 +68,10 @@ def test_losses_and_gradients_equal_the_reference(case_id):
         )
 
 
+@pytest.mark.parametrize("case_id", ["loss_srpo_missing_fields", "loss_srpo_clip_missing_fields"])
 @pytest.mark.parametrize("field", ["advantages", "loss_mask", "old_logprobs"])
-def test_a_batch_that_lacks_a_field_is_an_error_where_the_reference_trains_on(field):
-    given = case("loss_srpo_missing_fields")["input"]
+def test_a_batch_that_lacks_a_field_is_an_error_where_the_reference_trains_on(case_id, field):
+    given = case(case_id)["input"]
     batch = recorded_batch(given, advantages=[1.0, 1.0, 1.0], starts=[0, 0, 0])
     columns = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
     del columns[field]

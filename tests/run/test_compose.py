@@ -37,6 +37,16 @@ def test_the_methods_differ_in_their_components_only(registry, method, selector,
     assert type(built.loss).__name__ == "SuffixMean"
 
 
+@pytest.mark.parametrize("split", ["2x4", "1x8"])
+def test_another_split_changes_nothing_but_the_split(registry, split):
+    """Where the released code also binarises rewards and localizes at temperature 0."""
+    one_by_four = method_of(["method=paper_srpo"], registry)
+    other = method_of(["method=paper_srpo", f"split={split}"], registry)
+    sampler = dataclasses.replace(other.sampler, split=one_by_four.sampler.split)
+    assert other != one_by_four
+    assert dataclasses.replace(other, sampler=sampler) == one_by_four
+
+
 def test_every_shipped_method_composes_and_builds(registry):
     names = sorted(path.stem for path in (config_dir() / "method").glob("*.yaml"))
     assert {"srpo_clip", "srpo_nomask", "drgrpo", "paper_srpo_clip"} <= set(names)

@@ -143,6 +143,16 @@ def test_mini_batches_and_epochs_resume_to_the_same_numbers(tmp_path: Path) -> N
     assert told.records[0].update.metrics["learner/clip_fraction"] >= 0
 
 
+def test_a_checkpoint_stays_where_and_what_it_is_while_the_run_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(folder, "steps=1", "checkpoint.keep=3")
+    first = folder / "checkpoints" / "step_000001"
+    before = {path.name: path.read_bytes() for path in first.iterdir()}
+    run(folder, "checkpoint.keep=3", resume=True)
+    assert {path.name: path.read_bytes() for path in first.iterdir()} == before
+    assert len(list(first.parent.iterdir())) == 3
+
+
 LOSS = """
 from resetrl.builtin.losses import SuffixMean
 from resetrl.hookspecs import hookimpl
