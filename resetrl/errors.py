@@ -5,6 +5,10 @@ The command line prints them as one sentence, without a traceback unless `--debu
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 
 class ResetrlError(Exception):
     """Base of everything resetrl raises on purpose."""
@@ -27,4 +31,41 @@ class CheckpointError(ResetrlError):
 
 
 class TrainingError(ResetrlError):
-    """Training cannot go on: a loss or gradient is not finite, a component broke its contract."""
+    """Training cannot go on: a loss or gradient is not finite, a component broke its contract.
+
+    `component` is the one to blame, if there is one; a run adds its name and where it is from.
+    """
+
+    def __init__(self, message: str, component: object = None) -> None:
+        super().__init__(message)
+        self.component = component
+
+
+@contextmanager
+def blaming(component: object, kind: str, uids: Sequence[str]) -> Iterator[None]:
+    """Turn whatever a component raises into a TrainingError that names it, the place, the prompts.
+
+    `uids` are the prompts it was working on. What is one of our own errors already only learns
+    which component it came from.
+    """
+    try:
+        yield
+    except TrainingError as error:
+        error.component = error.component or component
+        raise
+    except (ResetrlError, OSError):
+        raise
+    except Exception as error:  # a plugin may fail in any way; all are reported alike
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise TrainingError(
+            f"{kind} {type(component).__name__} failed ({frame.filename}:{frame.lineno}): "
+            f"{type(error).__name__}: {error}; it was given prompt {list_names(uids)}",
+            component,
+        ) from error
+
+
+def list_names(names: Sequence[str], most: int = 12) -> str:
+    """`a, b, c` or, of many, the first few and a count; each name once."""
+    names = list(dict.fromkeys(names))
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -5,17 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 
 from resetrl.interfaces import EngineCounters
 from resetrl.types import PhaseUsage
+
+
+@dataclass
+class Work:
+    """Tokens a phase computes outside of the engine: learned from, or only scored."""
+
+    learned_tokens: int = 0
+    scored_tokens: int = 0
 
 
 class Meter:
     """Collects the ledger rows of one step.
 
     Tokens are differences of the engine's own counters, so the ledger cannot disagree with the
-    engine. FLOPs are estimated as 2 x parameters for each token computed, 6 x for each learned.
+    engine. FLOPs are estimated as 2 x parameters for each token computed or scored, 6 x for each
+    learned from.
     A phase inside another (a localization inside a selection) is not possible: phases are flat.
     """
 
@@ -26,21 +35,26 @@ class Meter:
         self._started = time.perf_counter()
 
     @contextmanager
-    def phase(self, name: str, learned_tokens: int = 0) -> Iterator[None]:
-        """Charge what happens inside to a phase; a phase may be entered several times."""
-        before, start = astuple(self._counters), time.perf_counter()
-        yield
+    def phase(self, name: str) -> Iterator[Work]:
+        """Charge what happens inside to a phase; a phase may be entered several times.
+
+        What passes through the model without the engine is to be noted in the `Work` it yields.
+        """
+        before, start, work = astuple(self._counters), time.perf_counter(), Work()
+        yield work
         seconds = time.perf_counter() - start
         requests, prompt, cached, generated = (
             after - earlier for after, earlier in zip(astuple(self._counters), before, strict=True)
         )
-        flops = self._num_parameters * (2.0 * (prompt + generated) + 6.0 * learned_tokens)
+        passed_forward = prompt + generated + work.scored_tokens
+        flops = self._num_parameters * (2.0 * passed_forward + 6.0 * work.learned_tokens)
         spent = self._usage.get(name, PhaseUsage())
         self._usage[name] = PhaseUsage(
             requests=spent.requests + requests,
             prompt_tokens=spent.prompt_tokens + prompt,
             cached_tokens=spent.cached_tokens + cached,
             generated_tokens=spent.generated_tokens + generated,
+            learned_tokens=spent.learned_tokens + work.learned_tokens,
             seconds=spent.seconds + seconds,
             flops=spent.flops + flops,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from resetrl.advantages import Scale
 from resetrl.interfaces import Learner, Loss, Policy, Sampler, SelectorContext, Task, Verifier
 from resetrl.rng import derive_seed
 from resetrl.types import Limits, Rollout, Sampling
+from resetrl.updates import Updates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,6 +22,7 @@ class Method:
 
     `advantage` scales rewards inside a group; `binarise_rewards` holds for every split alike;
     `mask_prefix=False` also trains the prefix of a reset group (the no-mask ablation).
+    `updates` says how many optimizer steps the rollouts of a step are for.
     """
 
     sampler: Sampler
@@ -30,6 +32,7 @@ class Method:
     mask_prefix: bool
     sampling: Sampling
     limits: Limits
+    updates: Updates = field(default_factory=Updates)
 
 
 @dataclass(frozen=True)

@@ -66,13 +66,14 @@ def _reset_metrics(resets: Sequence[Group]) -> dict[str, float]:
         "reset/corrected": _share(any(v.correct for v in group.verdicts) for group in resets),
         "reset/thought": _mean([float(state.selection.thought) for state in states]),
         "reset/relative_depth": _mean(depths),
-        **{f"reset/depth_quarter_{q}": _share(_quarter(d) == q for d in depths) for q in range(4)},
+        **{f"reset/depth_tenth_{t}": _share(_tenth(d) == t for d in depths) for t in range(10)},
         **{f"localization/{name}": n / len(states) for name, n in sorted(statuses.items())},
     }
 
 
-def _quarter(depth: float) -> int:
-    return min(int(depth * 4), 3)
+def _tenth(depth: float) -> int:
+    """The bin of a relative depth in a histogram of ten; depth 1, the last thought, is in bin 9."""
+    return min(int(depth * 10), 9)
 
 
 def _localization_metrics(resets: Sequence[Group], task: Task, delimiter: str) -> dict[str, float]:

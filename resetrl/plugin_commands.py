@@ -67,12 +67,13 @@ def info(
     plugin_path: PluginPaths = None,
 ) -> None:
     """Explain one component: what it does, its options, where it is, how to choose it."""
-    component = find(load_plugins(plugin_path or ()), name)
+    registry = load_plugins(plugin_path or ())
+    component = find(registry, name)
     text, helps = split_doc(component)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{component.kind} {component.name}", style="bold", markup=False)
     console.print(f"\n{text or 'It has no docstring.'}\n", markup=False)
-    options = options_with_help(component, helps)
+    options = options_with_help(registry, component, helps)
     if options:
         table = _table("option", "type", "default", "help")
         for option in options:
@@ -180,18 +181,19 @@ class Option:
         return json.dumps(self.default, default=repr)
 
 
-def options_with_help(component: Component, helps: Mapping[str, str]) -> list[Option]:
+def options_with_help(
+    registry: Registry, component: Component, helps: Mapping[str, str]
+) -> list[Option]:
     """The options of a component in the order of its fields."""
     hints = get_type_hints(component.cls)
-    return [
-        Option(
-            option.name,
-            _written_type(hints[option.name]),
-            _default(component, option),
-            helps.get(option.name, ""),
-        )
-        for option in options_of(component.cls)
-    ]
+    options = []
+    for option in options_of(component.cls):
+        written, default = _written_type(hints[option.name]), _default(component, option)
+        if option.name in component.nested:
+            written = component.nested[option.name]
+            default = registry.nested_default(component, option.name)
+        options.append(Option(option.name, written, default, helps.get(option.name, "")))
+    return options
 
 
 def override(component: Component, options: Sequence[Option]) -> str:
@@ -200,7 +202,8 @@ def override(component: Component, options: Sequence[Option]) -> str:
     if component.source.distribution == "plugin_paths":
         parts.insert(0, f"'plugin_paths=[{component.source.file}]'")
     if options and options[0].written_default:
-        parts.append(f"{component.kind}.{options[0].name}={options[0].written_default}")
+        separator = "/" if options[0].name in component.nested else "."
+        parts.append(f"{component.kind}{separator}{options[0].name}={options[0].written_default}")
     return " ".join(parts)
 
 
@@ -277,7 +280,7 @@ def _as_json(registry: Registry, components: Sequence[Component]) -> dict[str, o
                         else option.default,
                         "help": option.help,
                     }
-                    for option in options_with_help(component, split_doc(component)[1])
+                    for option in options_with_help(registry, component, split_doc(component)[1])
                 ],
                 **_source_as_json(component.source),
             }

@@ -20,7 +20,8 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import pluggy
 
 from resetrl import hookspecs
-from resetrl.errors import ConfigError, PluginError
+from resetrl.errors import ConfigError, PluginError, list_names
+from resetrl.interfaces import Loss, ResetSelector, Sampler, Task, Verifier
 from resetrl.plugin_sources import (
     ENTRY_POINT_GROUP,
     Plugin,
@@ -42,6 +43,15 @@ KINDS: Mapping[str, str] = {
 }
 """The configuration group of each component kind and the hook that registers it."""
 
+_NESTED_KINDS: Mapping[object, str] = {
+    ResetSelector: "reset_selector",
+    Verifier: "verifier",
+    Sampler: "sampler",
+    Loss: "loss",
+    Task: "task",
+}
+"""An option of one of these types is a component itself, chosen as `kind/option=name`."""
+
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("resetrl_"))
 """Every hook, components' first, then observers'."""
 
@@ -50,7 +60,7 @@ _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "verifier": ("verify",),
     "split": ("budget",),
     "sampler": ("budget", "sample"),
-    "loss": ("loss", "ignores_zero_advantage"),
+    "loss": ("loss", "ignores_zero_advantage", "needs_reference"),
     "task": ("problems", "verifier"),
     "engine": ("start",),
     "learner": ("start",),
@@ -78,6 +88,15 @@ class Component:
     def summary(self) -> str:
         """The first paragraph of the class's docstring, as one line."""
         return self.doc.split("\n\n")[0].replace("\n", " ")
+
+    @property
+    def nested(self) -> Mapping[str, str]:
+        """The options that are components themselves, and the kind of each."""
+        hints = _type_hints(self.cls)
+        kinds = {
+            option.name: _NESTED_KINDS.get(hints[option.name]) for option in options_of(self.cls)
+        }
+        return {name: kind for name, kind in kinds.items() if kind is not None}
 
     def build(self, options: Mapping[str, object]) -> object:
         """The component with the given options; raises ConfigError naming option and value."""
@@ -125,6 +144,44 @@ class Registry:
     def __iter__(self) -> Iterator[Component]:
         return iter(sorted(self.components.values(), key=lambda c: (c.kind, c.name)))
 
+    def nested_default(self, component: Component, option: str) -> str:
+        """The name of the component an option is by default, `???` if it has to be given."""
+        (field,) = (field for field in options_of(component.cls) if field.name == option)
+        if option in component.defaults:
+            default = component.defaults[option]
+        elif field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        else:
+            return "???"
+        for known in self:
+            alike = known.kind == component.nested[option] and known.cls is type(default)
+            if alike and known.build({}) == default:
+                return known.name
+        raise PluginError(
+            f"{component.kind} {component.name!r} of {component.source}: its option {option!r} is "
+            f"{default!r} by default, which is not registered so: take a registered "
+            f"{component.nested[option]} with its own defaults"
+        )
+
+    def origin(self, component: object) -> str:
+        """Which component an object is, and where its code is from, for error messages.
+
+        `reset_selector 'mine' of resetrl-mine 0.1.0 (/path/mine.py)`; what was made by a component,
+        like a learner, goes by its class, and what no plugin brought too.
+        """
+        cls = type(component)
+        found = [known for known in self.components.values() if known.cls is cls]
+        if found:
+            name = repr(found[0].name) if len(found) == 1 else cls.__name__
+            return f"{found[0].kind} {name} of {found[0].source}"
+        package = cls.__module__.partition(".")[0]
+        for plugin, source in self.sources.items():
+            hooks = self.manager.get_plugin(plugin)
+            module = str(getattr(hooks, "__name__", type(hooks).__module__))
+            if module.partition(".")[0] == package:
+                return f"{cls.__name__} of {source}"
+        return f"{cls.__name__} ({cls.__module__})"
+
     def hooks_of(self, plugin: str) -> list[str]:
         """The hooks a loaded plugin implements, in the order of `HOOKS`."""
         callers = self.manager.get_hookcallers(self.manager.get_plugin(plugin)) or []
@@ -141,12 +198,6 @@ class Registry:
             }
             for plugin, source in sorted(self.sources.items())
         ]
-
-
-def list_names(names: Sequence[str], most: int = 12) -> str:
-    """`a, b, c` or, of many, the first few and a count."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def load_plugins(
@@ -248,8 +299,8 @@ def _add(registry: Registry, kind: str, name: object, registered: object, source
     if missing:
         raise PluginError(f"{where}: {cls.__name__} has no {missing[0]}, as a {kind} must")
     names = [option.name for option in options_of(cls)]
-    if "name" in names:
-        raise PluginError(f"{where}: the option 'name' is taken, it says which {kind}: rename it")
+    for taken in {"name", "defaults"} & set(names):
+        raise PluginError(f"{where}: the option {taken!r} is taken by the configuration: rename it")
     try:
         _type_hints(cls)
     except (NameError, TypeError) as error:

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resetrl.advantages import binarise, group_advantages
-from resetrl.batch import build_batch
 from resetrl.interfaces import ResetSelector
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.metrics import draws_accuracy, step_metrics
 from resetrl.splits import GroupSplit, SeedPolicy, assign, draws_wanted
 from resetrl.types import Group, Prompt, Sampled, StepRecord
+from resetrl.updates import train
 from resetrl.waves import (
     Draws,
     draw_rollouts,
@@ -32,10 +32,10 @@ from resetrl.waves import (
 def train_step(
     step: int, prompts: Sequence[Prompt], method: Method, session: Session
 ) -> StepRecord:
-    """Sample, compare, train once; returns everything that happened.
+    """Sample, compare, train; returns everything that happened.
 
-    Raises `resetrl.errors.TrainingError`, with the parameters unchanged, if a component breaks
-    its contract or the loss is not finite.
+    Raises `resetrl.errors.TrainingError` if a component breaks its contract or the loss is not
+    finite; the parameters are then unchanged, but for optimizer steps that were taken before.
     """
     meter = Meter(session.policy.counters, session.learner.num_parameters)
 
@@ -45,15 +45,10 @@ def train_step(
     # Rewards -> advantages, compared only inside a group.
     advantages = [_advantages(group, method) for group in sampled.groups]
 
-    # Masked loss over the whole step -> one optimizer step.
-    batch = build_batch(
-        sampled.groups,
-        advantages,
-        temperature=method.sampling.temperature,
-        mask_prefix=method.mask_prefix,
-    )
-    with meter.phase("learn", learned_tokens=int(batch.attention_mask.sum())):
-        update = session.learner.update(batch, method.loss)
+    # Masked loss -> optimizer steps: one over all rollouts, or several over parts of them.
+    with meter.phase("learn") as work:
+        update = train(step, sampled.groups, advantages, method, session)
+        work.learned_tokens, work.scored_tokens = update.learned_tokens, update.scored_tokens
 
     metrics = step_metrics(sampled, advantages, session.task, session.delimiter)
     return StepRecord(

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from resetrl.errors import TrainingError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -263,6 +265,8 @@ class TokenBatch:
     num_loss_tokens        true entries of the whole optimizer step's loss mask
     uids                   the prompt of each row, for error messages
     roles                  the part each row plays in its sampler's strategy, mostly ""
+    reference_logprobs     float32 [R, T] under the initial policy, temperature-scaled; None unless
+                           the loss says that it needs them: then the learner fills them in
     """
 
     token_ids: Tensor
@@ -275,15 +279,32 @@ class TokenBatch:
     num_loss_tokens: int
     uids: tuple[str, ...]
     roles: tuple[str, ...]
+    reference_logprobs: Tensor | None = None
+
+    @property
+    def reference(self) -> Tensor:
+        """`reference_logprobs`; raises TrainingError where there are none."""
+        if self.reference_logprobs is None:
+            raise TrainingError(
+                "the loss asks for the initial policy's log-probabilities and the batch has none: "
+                "let its needs_reference be True, and start the learner with keep_reference=True"
+            )
+        return self.reference_logprobs
 
 
 @dataclass(frozen=True)
 class Update:
-    """What one optimizer step did: the loss, its metrics, the gradient norm before clipping."""
+    """What one optimizer step did: the loss, its metrics, the gradient norm before clipping.
+
+    `learned_tokens` passed forward and backward, padding left out; `scored_tokens` passed only
+    forward, through the initial policy. An update that had nothing to learn from has neither.
+    """
 
     loss: float
     grad_norm: float
     metrics: Mapping[str, float] = field(default_factory=dict)
+    learned_tokens: int = 0
+    scored_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -291,7 +312,8 @@ class PhaseUsage:
     """The ledger's row for one phase of one step.
 
     `prompt_tokens` were computed, `cached_tokens` were taken from a cache or shared prefill;
-    `generated_tokens` were drawn; `flops` is the estimate 2 x parameters x tokens (6 x to learn).
+    `generated_tokens` were drawn; `learned_tokens` passed the learner; `flops` is the estimate
+    2 x parameters x tokens, 6 x for those learned from.
     """
 
     requests: int = 0
@@ -300,6 +322,7 @@ class PhaseUsage:
     generated_tokens: int = 0
     seconds: float = 0.0
     flops: float = 0.0
+    learned_tokens: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from resetrl.errors import TrainingError
-from resetrl.interfaces import ResetSelector
+from resetrl.errors import TrainingError, blaming, list_names
+from resetrl.interfaces import Policy, ResetSelector
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.rng import derive_seed
 from resetrl.splits import GroupSplit, SeedPolicy, draws_wanted
-from resetrl.types import Group, Prefix, Prompt, Request, ResetState, Rollout, Verdict
+from resetrl.types import (
+    Completion,
+    Group,
+    Prefix,
+    Prompt,
+    Request,
+    ResetState,
+    Rollout,
+    Verdict,
+)
 
 Draws = list[tuple[Rollout, Verdict]]
 """Rollouts drawn from one prompt, in drawing order, each with its verdict."""
@@ -61,15 +70,16 @@ def select_reset_states(
     flat = [seed for mine in seeds for seed in mine]
     if selector is None:
         return [[] for _ in seeds]
-    with meter.phase("localize"):
-        selections = selector.select(
-            [rollout for rollout, _ in flat], session.selector_context(step)
-        )
+    rollouts = [rollout for rollout, _ in flat]
+    uids = [rollout.prompt.uid for rollout in rollouts]
+    with meter.phase("localize"), blaming(selector, "reset selector", uids):
+        selections = selector.select(rollouts, session.selector_context(step))
     name = type(selector).__name__
     if len(selections) != len(flat):
         raise TrainingError(
-            f"reset selector {name} returned {len(selections)} selections for {len(flat)} seeds: "
-            "it must return one a seed, in order"
+            f"reset selector {name} returned {len(selections)} selections for {len(flat)} seeds "
+            f"(of prompt {list_names(uids)}): it must return one a seed, in order",
+            selector,
         )
     states = [
         ResetState(rollout, verdict, selection)
@@ -80,7 +90,8 @@ def select_reset_states(
         if not 1 <= state.selection.thought <= num_thoughts:
             raise TrainingError(
                 f"reset selector {name} chose thought {state.selection.thought} of a seed of "
-                f"{num_thoughts} thoughts (prompt {state.seed.prompt.uid}): thoughts count from 1"
+                f"{num_thoughts} thoughts (prompt {state.seed.prompt.uid}): thoughts count from 1",
+                selector,
             )
     remaining = iter(states)
     return [[next(remaining) for _ in mine] for mine in seeds]
@@ -140,6 +151,7 @@ def sample_wave(
     ]
     with meter.phase(purpose):
         completions = session.policy.generate(requests)
+    _refuse_empty(completions, origins, session.policy)
     rollouts = [
         Rollout(prompt, completion, index)
         for (prompt, _, index), completion in zip(origins, completions, strict=True)
@@ -149,6 +161,27 @@ def sample_wave(
     if len(verdicts) != len(rollouts):
         raise TrainingError(
             f"verifier {type(session.verifier).__name__} returned {len(verdicts)} verdicts for "
-            f"{len(rollouts)} rollouts: it must return one a rollout, in order"
+            f"{len(rollouts)} rollouts: it must return one a rollout, in order",
+            session.verifier,
         )
     return list(zip(rollouts, verdicts, strict=True))
+
+
+def _refuse_empty(
+    completions: Sequence[Completion],
+    origins: Sequence[tuple[Prompt, Prefix, int]],
+    policy: Policy,
+) -> None:
+    """A policy draws one token at least, be it EOS: none is a prompt that left it no room."""
+    empty = [
+        origin[0].uid
+        for origin, completion in zip(origins, completions, strict=True)
+        if not completion.num_drawn
+    ]
+    if empty:
+        raise TrainingError(
+            f"policy {type(policy).__name__} returned {len(empty)} empty completions (of prompt "
+            f"{list_names(empty)}): see whether prompt and thought fit its context, and what its "
+            "engine says",
+            policy,
+        )

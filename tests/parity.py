@@ -14,6 +14,10 @@ def _cases() -> dict[str, dict[str, Any]]:
     return {case["id"]: case for case in json.loads(path.read_text(encoding="utf-8"))["cases"]}
 
 
+def all_cases() -> list[dict[str, Any]]:
+    return list(_cases().values())
+
+
 def case(case_id: str) -> dict[str, Any]:
     return _cases()[case_id]
 

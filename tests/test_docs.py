@@ -16,7 +16,7 @@ from resetrl.plugin_commands import app
 from resetrl.plugins import KINDS, Registry, load_plugins
 from resetrl.run.context import Evaluation, RunContext
 from resetrl.testing.contracts.results import run_contract
-from resetrl.types import StepRecord, Update
+from resetrl.types import PhaseUsage, StepRecord, Update
 
 PAGE = (Path(__file__).parents[1] / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
 HOOKS = [name for name in vars(hookspecs) if name.startswith("resetrl_")]
@@ -87,7 +87,7 @@ def test_the_examples_of_observers_write_the_notes_of_a_run(tmp_path: Path) -> N
         console=None,  # type: ignore[arg-type]  # the examples print nothing
     )
     record = StepRecord(1, (), (), (), Update(0.25, 1.0), {}, {})
-    evaluation = Evaluation(step=2, accuracy=0.5, reward=0.5, judged=(), seconds=1.0)
+    evaluation = Evaluation(step=2, accuracy=0.5, reward=0.5, judged=(), usage=PhaseUsage())
     hook = registry.manager.hook
     hook.resetrl_run_started(run=run)
     hook.resetrl_step_finished(run=run, record=record)

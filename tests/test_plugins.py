@@ -99,7 +99,10 @@ def error_of(*paths: Path) -> str:
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("reset_selector", ["oracle", "self_localization", "uniform"]),
+        (
+            "reset_selector",
+            ["fixed_fraction", "last", "offset", "oracle", "self_localization", "uniform"],
+        ),
         ("verifier", ["exact"]),
         ("split", ["1x4", "1x8", "2x4", "grpo"]),
         ("loss", ["clipped", "suffix_mean"]),
@@ -165,9 +168,22 @@ def test_hook_resetrl_group_splits_registers_an_instance_with_its_values(tmp_pat
 
 
 def test_hook_resetrl_losses(tmp_path: Path) -> None:
-    body = "ignores_zero_advantage = True; loss = lambda self, logprobs, batch: (0, {})"
+    body = "ignores_zero_advantage = needs_reference = True; loss = lambda self, lp, batch: (0, {})"
     loss = registered(tmp_path, "resetrl_losses", body)
     assert loss.loss(0, 0) == (0, {})  # type: ignore[attr-defined]
+
+
+def test_an_object_is_traced_to_the_component_and_the_code_it_is_from() -> None:
+    from resetrl.builtin.selectors import Uniform
+    from resetrl.splits import GroupSplit
+    from resetrl.testing import RecordingLearner
+
+    registry = load_plugins()
+    where = "resetrl 0.1.0 ("
+    assert registry.origin(Uniform()).startswith(f"reset_selector 'uniform' of {where}")
+    assert registry.origin(GroupSplit(2)).startswith(f"split GroupSplit of {where}")
+    assert registry.origin(RecordingLearner()).startswith(f"RecordingLearner of {where}")
+    assert registry.origin(3) == "int (builtins)"
 
 
 def test_hook_resetrl_tasks(tmp_path: Path) -> None:
@@ -446,10 +462,13 @@ def test_a_registration_that_makes_no_sense_is_named(
     assert error_of(file).endswith(reason.format(file=file) if "{file}" in reason else reason)
 
 
-def test_an_option_called_name_is_refused(tmp_path: Path) -> None:
-    file = write(tmp_path / "mine.py", SELECTOR.replace("temperature", "name"))
+@pytest.mark.parametrize("option", ["name", "defaults"])
+def test_an_option_that_a_configuration_has_a_meaning_for_is_refused(
+    tmp_path: Path, option: str
+) -> None:
+    file = write(tmp_path / "mine.py", SELECTOR.replace("temperature", option))
     assert error_of(file).endswith(
-        "the option 'name' is taken, it says which reset_selector: rename it"
+        f"the option {option!r} is taken by the configuration: rename it"
     )
 
 
@@ -518,8 +537,8 @@ def test_an_unknown_component_is_answered_with_the_choices() -> None:
     with pytest.raises(ConfigError) as caught:
         load_plugins(leave_out=["resetrl-example"]).get("reset_selector", "unifrom")
     assert str(caught.value) == (
-        "reset_selector 'unifrom' is unknown: did you mean 'uniform'? Choose oracle, "
-        "self_localization, uniform"
+        "reset_selector 'unifrom' is unknown: did you mean 'uniform'? Choose fixed_fraction, "
+        "last, offset, oracle, self_localization, uniform"
     )
 
 

@@ -1,4 +1,5 @@
 import itertools
+import random
 
 import pytest
 from parity import case, case_ids
@@ -64,6 +65,19 @@ def test_the_independent_base_group_is_the_first_draws_whatever_their_outcome():
     usable = draw(ONE_BY_FOUR, policy, [1, 0, 1, 0, 1, 1, 1, 1])
     assert len(usable) == 4
     assert assign(ONE_BY_FOUR, policy, usable) == Assignment((0, 1, 2, 3), (1,), (4,))
+
+
+@pytest.mark.parametrize(("choice", "accuracy"), [("independent", 0.5), ("reference", 0.617)])
+def test_only_the_reference_conditions_its_base_group_on_outcomes(choice, accuracy):
+    """Fair coins: taking the first failure out of the group makes the rest look better."""
+    rng = random.Random(0)
+    policy = SeedPolicy(choice, max_draws=12, top_up=1)
+    right = []
+    for _ in range(5000):
+        outcomes = [rng.randint(0, 1) for _ in range(20)]
+        usable = draw(ONE_BY_FOUR, policy, outcomes)
+        right += [outcomes[i] for i in assign(ONE_BY_FOUR, policy, usable).base]
+    assert sum(right) / len(right) == pytest.approx(accuracy, abs=0.01)
 
 
 def test_a_late_failure_stops_the_drawing_in_its_wave_and_leaves_the_base_group_alone():

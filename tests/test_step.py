@@ -2,6 +2,7 @@ import dataclasses
 import functools
 
 import pytest
+from parity import case
 
 from resetrl.builtin.losses import SuffixMean
 from resetrl.builtin.selectors import Oracle, SelfLocalization, Uniform
@@ -145,18 +146,20 @@ def test_graded_rewards_can_be_binarised_for_every_group_alike():
 
 
 def test_two_prompts_with_the_same_first_200_characters_keep_their_own_rollouts():
-    problems = make_problems(2)
-    shared = "A" * 200
+    given = case("buffer_key_collision")["input"]
+    assert (given["prompt_a"], given["prompt_b"]) == ("'A'*200+'one'", "'A'*200+'two'")
+    questions = ["A" * 200 + "one", "A" * 200 + "two"]
     prompts = [
-        Prompt(problem, tuple(FakeTokenizer().encode(shared + suffix)))
-        for problem, suffix in zip(problems, ("one", "two"), strict=True)
+        Prompt(problem, tuple(FakeTokenizer().encode(question)))
+        for problem, question in zip(make_problems(2), questions, strict=True)
     ]
-    script = [[boxed(1)]] * 8 + [[boxed(2)]] * 8
+    script = [[boxed(1)]] * 8 + [[boxed(9)], [boxed(2)]] * 4
     record = train_step(
         1, prompts, make_method(split=GroupSplit(8)), make_session(ScriptedPolicy(script))
     )
     assert [group.prompt.uid for group in record.groups] == ["train-0", "train-1"]
-    assert [group.rewards for group in record.groups] == [(1.0,) * 8, (1.0,) * 8]
+    assert [group.rewards for group in record.groups] == [(1.0,) * 8, (0.0, 1.0) * 4]
+    assert record.advantages[1] == [-1.0, 1.0] * 4  # the reference: 0 for all of the second prompt
 
 
 def test_every_request_of_a_step_has_its_own_seed():
@@ -182,17 +185,43 @@ def test_the_same_step_draws_the_same_whatever_prompts_are_beside_it():
     [
         ([Selection(4, "x")], r"chose thought 4 of a seed of 3 thoughts \(prompt train-0\)"),
         ([Selection(0, "x")], "chose thought 0 of a seed of 3 thoughts"),
-        ([], "returned 0 selections for 1 seeds"),
+        ([], r"returned 0 selections for 1 seeds \(of prompt train-0\)"),
+        (
+            KeyError("depth"),
+            r"selector Broken failed \(.*test_step.py:\d+\): KeyError: 'depth'; .* prompt train-0$",
+        ),
     ],
 )
-def test_a_selector_outside_the_seed_stops_the_run(selections, message):
+def test_a_selector_that_fails_or_leaves_the_seed_stops_the_run(selections, message):
     class Broken:
         def select(self, seeds, context):
+            if isinstance(selections, Exception):
+                raise selections
             return selections
 
-    session = make_session(ScriptedPolicy([*DRAWS]))
-    with pytest.raises(TrainingError, match=message):
-        train_step(1, make_prompts(1), make_method(selector=Broken()), session)
+    session, selector = make_session(ScriptedPolicy([*DRAWS])), Broken()
+    with pytest.raises(TrainingError, match=message) as caught:
+        train_step(1, make_prompts(1), make_method(selector=selector), session)
+    assert caught.value.component is selector
+    assert session.learner.batches == []
+
+
+def test_a_policy_that_draws_no_token_stops_the_run():
+    session = make_session(ScriptedPolicy([*DRAWS[:3], []]))
+    with pytest.raises(TrainingError, match=r"1 empty completions \(of prompt train-0\)"):
+        train_step(1, make_prompts(1), make_method(selector=Oracle()), session)
+
+
+def test_a_rollout_that_crashes_stops_the_step_and_becomes_no_sample():
+    def crash(request):
+        if len(policy.requests) == 2:
+            raise RuntimeError("the server is gone")
+        return ["a", boxed(9)]
+
+    policy = ScriptedPolicy(crash)
+    session = make_session(policy)
+    with pytest.raises(RuntimeError, match="the server is gone"):
+        train_step(1, make_prompts(1), make_method(selector=Uniform()), session)
     assert session.learner.batches == []
 
 
@@ -220,7 +249,8 @@ def test_metrics_of_resets_in_literal_values():
         "reset/corrected": 1.0,
         "reset/thought": 3.0,
         "reset/relative_depth": 1.0,
-        "reset/depth_quarter_3": 1.0,
+        "reset/depth_tenth_9": 1.0,
+        "reset/depth_tenth_0": 0.0,
         "localization/boxed": 1.0,
         "localization/exact": 0.0,
         "localization/late": 1.0,

@@ -7,9 +7,16 @@ from resetrl.hookspecs import Components, hookimpl
 
 @hookimpl
 def resetrl_reset_selectors() -> Components:
-    from resetrl.builtin.selectors import Oracle, SelfLocalization, Uniform
+    from resetrl.builtin import selectors
 
-    return {"uniform": Uniform, "self_localization": SelfLocalization, "oracle": Oracle}
+    return {
+        "uniform": selectors.Uniform,
+        "self_localization": selectors.SelfLocalization,
+        "oracle": selectors.Oracle,
+        "fixed_fraction": selectors.FixedFraction,
+        "last": selectors.Last,
+        "offset": selectors.Offset,
+    }
 
 
 @hookimpl

@@ -1,15 +1,20 @@
-"""Built-in reset selectors: random thoughts (RRPO), the policy's own word (SRPO), the truth."""
+"""Built-in reset selectors: random thoughts (RRPO), the policy's own word (SRPO), the truth.
+
+The others are for ablations.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from resetrl.errors import ConfigError
-from resetrl.interfaces import SelectorContext, StepChecker
-from resetrl.prompts import localization_ids
+from resetrl.interfaces import ResetSelector, SelectorContext, StepChecker
+from resetrl.prompts import localization_ids, shows_reference
 from resetrl.thoughts import last_boxed, stripped_thoughts
 from resetrl.types import Completion, Limits, Request, Rollout, Sampling, Selection
 
@@ -31,6 +36,36 @@ class Uniform:
         first = 1 if self.include_first or num_thoughts == 1 else 2
         rng = random.Random(context.rng_seed(seed, "uniform"))
         return Selection(rng.randint(first, num_thoughts), "drawn")
+
+
+@dataclass
+class FixedFraction:
+    """Goes back to the thought at a relative depth of the seed (an ablation).
+
+    depth: 0 is the bare prompt, 1 the last thought, 0.5 the middle one.
+    """
+
+    depth: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.depth <= 1:
+            raise ValueError(f"depth is {self.depth}: choose a value from 0 to 1")
+
+    def select(self, seeds: Sequence[Rollout], context: SelectorContext) -> list[Selection]:
+        return [
+            Selection(
+                1 + math.floor(self.depth * (len(seed.completion.thoughts) - 1) + 0.5), "fixed"
+            )
+            for seed in seeds
+        ]
+
+
+@dataclass
+class Last:
+    """Goes back to the last thought: only the answer, or what stands for it, is drawn anew."""
+
+    def select(self, seeds: Sequence[Rollout], context: SelectorContext) -> list[Selection]:
+        return [Selection(len(seed.completion.thoughts), "last") for seed in seeds]
 
 
 @dataclass
@@ -61,8 +96,8 @@ class Oracle:
 class SelfLocalization:
     """Asks the policy itself which thought of a failed rollout is the first wrong one (SRPO).
 
-    prompt: the localization prompt, a preset of `resetrl.prompts` or a path to a template; empty
-        takes the one that belongs to the model.
+    prompt: the localization prompt, a preset of `resetrl.prompts` (`thoughts`, `short`, `tiny`) or
+        a path to a template; empty takes the one that belongs to the model.
     show_reference: whether the prompt shows the reference answer.
     """
 
@@ -77,6 +112,12 @@ class SelfLocalization:
         self._limits = Limits(max_thoughts=0, max_completion_len=self.max_reply_len)
 
     def select(self, seeds: Sequence[Rollout], context: SelectorContext) -> list[Selection]:
+        preset = self.prompt or context.localization_prompt
+        if self.show_reference and not shows_reference(preset):
+            raise ConfigError(
+                f"reset_selector.show_reference is true but the localization prompt {preset!r} has "
+                "no place for a reference answer: choose another reset_selector.prompt"
+            )
         replies = context.policy.generate([self._request(seed, context) for seed in seeds])
         return [
             read_reply(reply, len(seed.completion.thoughts))
@@ -97,6 +138,30 @@ class SelfLocalization:
             sampling=self._sampling,
             limits=self._limits,
         )
+
+
+@dataclass
+class Offset:
+    """Goes back some thoughts before the one that another selector chooses (an ablation).
+
+    of: the other selector, chosen by `reset_selector/of=uniform`.
+    by: how many thoughts earlier; the bare prompt is as early as it gets.
+    """
+
+    of: ResetSelector = field(default_factory=SelfLocalization)
+    by: int = 1
+
+    def __post_init__(self) -> None:
+        if self.of is None:
+            raise ValueError("of is null: choose a selector, as in reset_selector/of=uniform")
+        if self.by < 1:
+            raise ValueError(f"by is {self.by}: choose at least 1")
+
+    def select(self, seeds: Sequence[Rollout], context: SelectorContext) -> list[Selection]:
+        return [
+            dataclasses.replace(selection, thought=max(selection.thought - self.by, 1))
+            for selection in self.of.select(seeds, context)
+        ]
 
 
 def read_reply(reply: Completion, num_thoughts: int) -> Selection:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from resetrl.batch import take_rows
-from resetrl.errors import CheckpointError, TrainingError
+from resetrl.errors import CheckpointError, TrainingError, blaming, list_names
 from resetrl.interfaces import Loss
 from resetrl.types import TokenBatch, Update
 
@@ -32,7 +34,10 @@ def token_logprobs(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
 
 
 class TorchLearner:
-    """AdamW with a constant learning rate, gradient-norm clipping and micro-batches."""
+    """AdamW with a constant learning rate, gradient-norm clipping and micro-batches.
+
+    With `keep_reference` it also holds a copy of the model as it is now, which never changes.
+    """
 
     def __init__(
         self,
@@ -43,8 +48,10 @@ class TorchLearner:
         betas: tuple[float, float],
         max_grad_norm: float,
         micro_batch: int,
+        keep_reference: bool = False,
     ) -> None:
         self._model = model
+        self._reference = copy.deepcopy(model).eval() if keep_reference else None
         self._max_grad_norm = max_grad_norm
         self._micro_batch = micro_batch
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -67,27 +74,60 @@ class TorchLearner:
         total = 0.0
         metrics: dict[str, float] = {"learner/trained_rollouts": float(len(rows))}
         for part_rows in rows.split(self._micro_batch):
-            part = _to(take_rows(batch, part_rows), self._model.device)
-            value, part_metrics = loss.loss(token_logprobs(self._model, part), part)
+            value, part_metrics = self._loss(batch, part_rows, loss)
             if not math.isfinite(value.item()):
-                self._refuse(f"the loss is {value.item()}", batch)
+                self._refuse(f"it is {value.item()}", batch, part_rows, loss)
             value.backward()
             total += value.item()
             for name, number in part_metrics.items():
                 metrics[name] = metrics.get(name, 0.0) + number
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm).item()
         if not math.isfinite(norm):
-            self._refuse(f"the gradient norm is {norm}", batch)
+            self._refuse(f"its gradient has the norm {norm}", batch, rows, loss)
         self._optimizer.step()
-        return Update(loss=total, grad_norm=norm, metrics=metrics)
-
-    def _refuse(self, what: str, batch: TokenBatch) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
-        prompts = ", ".join(dict.fromkeys(batch.uids))
-        raise TrainingError(
-            f"{what}: stopped before the parameters changed; lower learner.lr or look at the "
-            f"prompts of this batch: {prompts}"
+        num_tokens = int(lengths.sum())
+        return Update(
+            loss=total,
+            grad_norm=norm,
+            metrics=metrics,
+            learned_tokens=num_tokens,
+            scored_tokens=num_tokens if loss.needs_reference else 0,
         )
+
+    def _loss(
+        self, batch: TokenBatch, rows: Tensor, loss: Loss
+    ) -> tuple[Tensor, Mapping[str, float]]:
+        """These rows' share of the loss, with gradient, and of its metrics."""
+        part = _to(take_rows(batch, rows), self._model.device)
+        if loss.needs_reference:
+            part = self._with_reference(part)
+        logprobs = token_logprobs(self._model, part)
+        with blaming(loss, "loss", part.uids):
+            return loss.loss(logprobs, part)
+
+    @torch.no_grad()
+    def _with_reference(self, batch: TokenBatch) -> TokenBatch:
+        if self._reference is None:  # then reading batch.reference raises
+            return batch
+        return dataclasses.replace(batch, reference_logprobs=token_logprobs(self._reference, batch))
+
+    def _refuse(self, what: str, batch: TokenBatch, rows: Tensor, loss: Loss) -> None:
+        culprits = [row for row in rows.split(1) if not self._is_finite(batch, row, loss)]
+        self._optimizer.zero_grad(set_to_none=True)
+        prompts = list_names([batch.uids[int(row)] for row in culprits or rows])
+        raise TrainingError(
+            f"loss {type(loss).__name__}: {what}, so this optimizer step was not taken; lower "
+            f"learner.lr, or look at the rollouts of these prompts: {prompts}",
+            loss,
+        )
+
+    def _is_finite(self, batch: TokenBatch, row: Tensor, loss: Loss) -> bool:
+        """Whether one rollout alone has a finite loss and gradient."""
+        self._optimizer.zero_grad(set_to_none=True)
+        value, _ = self._loss(batch, row, loss)
+        value.backward()
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        return bool(value.isfinite()) and all(bool(g.isfinite().all()) for g in gradients)
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder and the optimizer's state."""

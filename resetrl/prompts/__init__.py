@@ -42,6 +42,14 @@ def localization_ids(
     return _encode(tokenizer, text, chat=bool(tokenizer.chat_template))
 
 
+def shows_reference(preset: str) -> bool:
+    """Whether a localization prompt has a place for the reference answer."""
+    from jinja2 import Environment, meta
+
+    source = _path("localization", preset).read_text(encoding="utf-8")
+    return "reference" in meta.find_undeclared_variables(Environment().parse(source))
+
+
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> tuple[int, ...]:
     if chat:
         if not tokenizer.chat_template:
@@ -60,6 +68,14 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> tup
 def _template(kind: str, preset: str) -> Template:
     from jinja2 import Environment, StrictUndefined
 
+    environment = Environment(
+        undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, autoescape=False
+    )
+    return environment.from_string(_path(kind, preset).read_text(encoding="utf-8"))
+
+
+def _path(kind: str, preset: str) -> Path:
+    """The template's file; raises ConfigError if the preset is neither shipped nor a file."""
     shipped = Path(__file__).parent / f"{kind}_{preset}.txt"
     path = shipped if shipped.is_file() else Path(preset)
     if not path.is_file():
@@ -69,7 +85,4 @@ def _template(kind: str, preset: str) -> Template:
         raise ConfigError(
             f"no {kind} prompt {preset!r}: choose {', '.join(names)}, or give a template's path"
         )
-    environment = Environment(
-        undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, autoescape=False
-    )
-    return environment.from_string(path.read_text(encoding="utf-8"))
+    return path

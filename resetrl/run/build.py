@@ -27,26 +27,38 @@ from resetrl.splits import GroupSplit
 from resetrl.step import Resets
 
 
-def build_component(registry: Registry, kind: str, options: Any) -> Any:
-    """The component a configuration node describes, or None where the node is null."""
+def build_component(registry: Registry, kind: str, options: Any, where: str = "") -> Any:
+    """The component a configuration node describes, or None where the node is null.
+
+    `where` is the node's place if it is not the kind's own, as of a component within another.
+    """
     if options is None:
         return None
+    where = where or kind
     # A kind without any registered component is no group to hydra, and its value a plain string.
-    named = {"name": options} if isinstance(options, str) else _as_dict(options)
+    is_bare = isinstance(options, str) and not registry.names(kind)
+    named = {"name": options} if is_bare else _as_dict(options, where)
+    named.pop("defaults", None)  # hydra's list of a schema with components in it, used up
     name = named.pop("name", None)
     if not isinstance(name, str):
-        raise ConfigError(f"{kind} has no name: choose one of {', '.join(registry.names(kind))}")
-    return registry.get(kind, name).build(named)
+        raise ConfigError(f"{where} has no name: choose one of {', '.join(registry.names(kind))}")
+    component = registry.get(kind, name)
+    for option, nested_kind in component.nested.items():
+        if option in named:
+            where = f"{kind}.{option}"
+            named[option] = build_component(registry, nested_kind, named[option], where)
+    return component.build(named)
 
 
-def _as_dict(options: Any) -> dict[str, object]:
+def _as_dict(options: Any, where: str) -> dict[str, object]:
     if isinstance(options, DictConfig):
         options = OmegaConf.to_container(options, resolve=True)
     if dataclasses.is_dataclass(options) and not isinstance(options, type):
         return dataclasses.asdict(options)
     if isinstance(options, Mapping):
         return dict(options)
-    raise ConfigError(f"{options!r} is no component: give its name, as in loss=suffix_mean")
+    choice = where.replace(".", "/")
+    raise ConfigError(f"{where} is {options!r}, which is no component: choose it by {choice}=NAME")
 
 
 def build_task(config: RunConfig, registry: Registry) -> Task:
@@ -68,6 +80,7 @@ def build_method(config: RunConfig, registry: Registry) -> Method:
         mask_prefix=config.mask_prefix,
         sampling=config.sampling.record(),
         limits=config.limits.record(),
+        updates=config.updates,
     )
 
 
@@ -120,7 +133,7 @@ def _build_resets(config: RunConfig, registry: Registry) -> Resets:
 
 
 def build_session(
-    config: RunConfig, registry: Registry, task: Task, loaded: LoadedModel
+    config: RunConfig, registry: Registry, task: Task, loaded: LoadedModel, method: Method
 ) -> Session:
     """The running parts: policy and learner on the loaded model, and the verifier."""
     engine = cast(Engine, build_component(registry, "engine", config.engine))
@@ -128,7 +141,7 @@ def build_session(
     verifier = cast(Verifier | None, build_component(registry, "verifier", config.verifier))
     return Session(
         policy=engine.start(loaded.model, loaded.tokenizer, config.model.delimiter),
-        learner=learner.start(loaded.model),
+        learner=learner.start(loaded.model, keep_reference=method.loss.needs_reference),
         verifier=verifier or task.verifier(),
         task=task,
         tokenizer=loaded.tokenizer,

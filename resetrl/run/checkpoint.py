@@ -21,7 +21,7 @@ from resetrl.interfaces import Learner
 from resetrl.run.ledger import Ledger
 
 STATE_FILE = "state.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -88,15 +88,15 @@ def read_checkpoint(folder: Path, config_hash: str) -> Checkpoint:
     path = folder / STATE_FILE
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
+        if state["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path} has format {state['format']!r}, this resetrl reads {FORMAT}: resume with "
+                "the version that wrote it"
+            )
         step, files = int(state["step"]), dict(state["files"])
         ledger, written_by = Ledger(**state["ledger"]), str(state["config_hash"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is not readable ({error}): {_remedy(folder)}") from error
-    if state.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {state.get('format')!r}, this resetrl reads {FORMAT}: resume with "
-            "the version that wrote it"
-        )
     for name, digest in files.items():
         if not (folder / name).is_file() or _sha256(folder / name) != digest:
             raise CheckpointError(f"{folder / name} is missing or damaged: {_remedy(folder)}")

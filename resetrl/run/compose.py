@@ -23,13 +23,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from resetrl.errors import CheckpointError, ConfigError
 from resetrl.models import ModelConfig
-from resetrl.plugins import KINDS, Registry, list_names
+from resetrl.plugins import KINDS, Component, Registry, list_names
 from resetrl.run.config import RunConfig, component_schema, config_dir
 
 CONFIG_NAME = "train"
 CONFIG_FILE = "config.yaml"
 
-MAY_CHANGE_ON_RESUME = ("steps", "tracking", "checkpoint")
+MAY_CHANGE_ON_RESUME = ("steps", "stop", "tracking", "checkpoint")
 """Keys that do not change what a step computes; the rest of the configuration is the run."""
 
 
@@ -44,8 +44,24 @@ def register_schemas(registry: Registry) -> None:
             group="/".join([component.kind, *folders]),
             name=name,
             package=component.kind,
-            node=component_schema(component),
+            node=component_schema(component, registry),
         )
+        for option, kind in component.nested.items():
+            _register_nested(registry, component, option, kind)
+
+
+def _register_nested(registry: Registry, outer: Component, option: str, kind: str) -> None:
+    """What an option of a component may be: every component of the kind that holds none itself."""
+    store = ConfigStore.instance()
+    for component in registry:
+        if component.kind == kind and not component.nested:
+            *folders, name = component.name.split("/")
+            store.store(
+                group="/".join([outer.kind, option, *folders]),
+                name=name,
+                package=f"{outer.kind}.{option}",
+                node=component_schema(component, registry),
+            )
 
 
 @contextmanager
@@ -98,8 +114,10 @@ def compose(overrides: Sequence[str], registry: Registry) -> DictConfig:
 
 def _for_hydra(overrides: Sequence[str]) -> list[str]:
     """Hydra deletes a choice with `~kind`; `kind=null` means the same and is what one writes."""
-    nulls = {f"{kind}=null": f"~{kind}" for kind in KINDS}
-    return [nulls.get(item, item) for item in overrides]
+    return [
+        f"~{key}" if value == "null" and key.partition("/")[0] in KINDS else item
+        for item, (key, _, value) in ((item, item.partition("=")) for item in overrides)
+    ]
 
 
 def _single_run() -> Any:
@@ -137,8 +155,7 @@ def explain(error: Exception, overrides: Sequence[str], registry: Registry) -> s
     text = _innermost(error)
     unknown = re.search(r"Could not find '([^']+)'", text)
     if unknown:
-        group, _, name = unknown.group(1).partition("/")
-        choices = _choices(group, text, registry)
+        group, name, choices = _choices(unknown.group(1), text, registry)
         near = difflib.get_close_matches(name, choices, n=1)
         hint = f"did you mean {near[0]}? Choose" if near else "choose"
         return f"{group}={name} is unknown: {hint} {list_names(choices)}"
@@ -167,11 +184,21 @@ def _innermost(error: BaseException) -> str:
     return "\n".join(messages)
 
 
-def _choices(group: str, text: str, registry: Registry) -> list[str]:
+def _choices(path: str, text: str, registry: Registry) -> tuple[str, str, list[str]]:
+    """The group and the name that a path like `split/2x5` is of, and what there is to choose."""
+    group, _, name = path.partition("/")
+    option, _, nested_name = name.partition("/")
+    nested = {
+        kind for c in registry for o, kind in c.nested.items() if (c.kind, o) == (group, option)
+    }
+    if nested_name and nested:
+        known = [c for c in registry if c.kind in nested and not c.nested]
+        return f"{group}/{option}", nested_name, [component.name for component in known]
     if group in KINDS:
-        return registry.names(group)
+        return group, name, registry.names(group)
     listed = [line.strip() for line in text.splitlines() if line.startswith("\t")]
-    return [name for name in listed if name != "schema"]
+    # Below the choices hydra lists where it looked, as provider=..., path=...
+    return group, name, [each for each in listed if each != "schema" and "=" not in each]
 
 
 def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list[str]:

@@ -13,10 +13,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from resetrl.advantages import Scale
 from resetrl.models import ModelConfig
-from resetrl.plugins import Component, options_of
+from resetrl.plugins import Component, Registry, options_of
+from resetrl.run.ledger import Ledger
 from resetrl.run.tracking import TrackingConfig
 from resetrl.splits import SeedPolicy
 from resetrl.types import Limits, Sampling
+from resetrl.updates import Updates
 
 
 @dataclass
@@ -81,11 +83,45 @@ class CheckpointConfig:
 
 
 @dataclass
+class StopConfig:
+    """Budgets that end a run before `steps`: after the step that reaches one of them.
+
+    They count from the start of the run, also through resumes, and leave evaluations out.
+
+    after_tokens: tokens generated, localizations included.
+    after_rollouts: rollouts drawn, those that were discarded included.
+    after_seconds: seconds spent in steps; such a run is not reproducible.
+    """
+
+    after_tokens: int | None = None
+    after_rollouts: int | None = None
+    after_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise ValueError(f"stop.{name} is {value}: choose more than 0, or null for none")
+
+    def reached(self, ledger: Ledger) -> str | None:
+        """Which budget a run has spent, as `120,004 generated tokens of stop.after_tokens=...`."""
+        spent = {
+            "after_tokens": (ledger.generated_tokens, "generated tokens"),
+            "after_rollouts": (ledger.rollouts, "rollouts drawn"),
+            "after_seconds": (ledger.seconds, "seconds in steps"),
+        }
+        for name, (value, what) in spent.items():
+            budget = getattr(self, name)
+            if budget is not None and value >= budget:
+                return f"{value:,.0f} {what} of stop.{name}={budget}"
+        return None
+
+
+@dataclass
 class RunConfig:
     """Everything a run depends on; resolved, it is the identity of the run.
 
     seed: the run seed, from which every random choice is derived.
-    steps: optimizer steps.
+    steps: training steps, each with one optimizer step unless `updates` asks for more.
     prompts_per_step: prompts in one step, each with `budget` rollouts.
     budget: rollouts trained a prompt; the split must add up to it.
     save_rollouts_every: steps between saved rollouts, for `resetrl show`.
@@ -113,8 +149,10 @@ class RunConfig:
     mask_prefix: bool = True
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    updates: Updates = field(default_factory=Updates)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    stop: StopConfig = field(default_factory=StopConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     save_rollouts_every: int = 10
     num_threads: int = 1
@@ -129,6 +167,12 @@ class RunConfig:
             raise ValueError(
                 f"advantage is {self.advantage!r}: choose {', '.join(get_args(Scale))}"
             )
+        if self.updates.mini_batches > self.prompts_per_step:
+            raise ValueError(
+                f"updates.mini_batches is {self.updates.mini_batches} but prompts_per_step="
+                f"{self.prompts_per_step}: a mini-batch needs a prompt, so choose at most "
+                f"{self.prompts_per_step}"
+            )
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -142,17 +186,24 @@ def config_dir() -> Path:
     return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
 
 
-def component_schema(component: Component) -> type:
+def component_schema(component: Component, registry: Registry) -> type:
     """A dataclass hydra can read: the component's name and its options with their defaults.
 
     OmegaConf has no Literal: such options are strings to it and are checked by
-    `Component.build`.
+    `Component.build`. What an option that is a component is by default says its defaults list.
     """
     hints = get_type_hints(component.cls)
     fields: list[tuple[str, Any, Any]] = [("name", str, component.name)]
+    choices: list[Any] = ["_self_"]
     for option in options_of(component.cls):
+        if option.name in component.nested:
+            fields.append((option.name, Any, None))
+            choices.append({option.name: registry.nested_default(component, option.name)})
+            continue
         hint = str if get_origin(hints[option.name]) is Literal else hints[option.name]
         fields.append((option.name, hint, _schema_default(option, component)))
+    if component.nested:
+        fields.append(("defaults", list[Any], field(default_factory=lambda: choices)))
     return dataclasses.make_dataclass(f"{component.cls.__name__}Options", fields)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resetrl.types import Rollout, Verdict
+from resetrl.types import PhaseUsage, Rollout, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,11 +35,16 @@ class RunContext:
 class Evaluation:
     """The held-out problems answered once each, without resets, after `step` training steps.
 
-    `judged[i]` is the rollout of the i-th held-out problem and its verdict.
+    `judged[i]` is the rollout of the i-th held-out problem and its verdict; `usage` is what
+    drawing and judging them took.
     """
 
     step: int
     accuracy: float
     reward: float
     judged: Sequence[tuple[Rollout, Verdict]]
-    seconds: float
+    usage: PhaseUsage
+
+    @property
+    def seconds(self) -> float:
+        return self.usage.seconds

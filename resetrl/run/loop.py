@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from resetrl.errors import CheckpointError, PluginError, ResetrlError
+from resetrl.errors import CheckpointError, PluginError, ResetrlError, TrainingError
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
@@ -38,13 +38,15 @@ from resetrl.types import Problem, Prompt, Request, Rollout, Sampling, StepRecor
 class Outcome:
     """What a finished run comes to.
 
-    `evaluations` are those of this process, oldest first; `weights_hash` identifies the final
+    `evaluations` are those of this process, oldest first; `budget` says which one ended the run
+    after `steps`, None if it came to its last step; `weights_hash` identifies the final
     parameters, which lie as a Hugging Face folder in `checkpoint`; `tracking` says
     where MLflow has the run, None if it is not tracked there.
     """
 
     folder: Path
     steps: int
+    budget: str | None
     evaluations: Sequence[Evaluation]
     ledger: Ledger
     checkpoint: Path
@@ -68,22 +70,30 @@ class Trainer:
     start_step: int = 0
 
     def run(self, context: RunContext, registry: Registry) -> Outcome:
-        """Train to the last step, evaluate and checkpoint on the way, and tell the observers."""
+        """Train to the last step or the end of a budget, and tell the observers.
+
+        Evaluates before the first step; evaluates and checkpoints on the way and after the last.
+        """
         tell = partial(tell_observers, registry)
         error: BaseException | None = None
         evaluations: list[Evaluation] = []
-        checkpoint = self.folder
+        checkpoint, budget = self.folder, None
         try:
             tell("resetrl_run_started", run=context)
             for step in range(self.start_step, self.config.steps + 1):
                 if step > self.start_step:
-                    record = self._train(step)
+                    with naming_components(registry):
+                        record = self._train(step)
                     tell("resetrl_step_finished", run=context, record=record)
-                if self._is_due(step, self.config.evaluation.every) or step == 0:
+                budget = self.config.stop.reached(self.ledger)
+                is_last = step == self.config.steps or budget is not None
+                if step == 0 or self._is_due(step, self.config.evaluation.every, is_last):
                     evaluations.append(self._evaluate(step))
                     tell("resetrl_evaluated", run=context, evaluation=evaluations[-1])
-                if self._is_due(step, self.config.checkpoint.every):
+                if self._is_due(step, self.config.checkpoint.every, is_last):
                     checkpoint = self._checkpoint(step)
+                if is_last:
+                    break
         except BaseException as caught:
             error = caught
             raise
@@ -91,16 +101,17 @@ class Trainer:
             tell("resetrl_run_finished", run=context, error=error)
         return Outcome(
             self.folder,
-            self.config.steps,
+            step,
+            budget,
             evaluations,
             self.ledger,
             checkpoint,
             weights_hash(checkpoint),
         )
 
-    def _is_due(self, step: int, every: int) -> bool:
+    def _is_due(self, step: int, every: int, is_last: bool) -> bool:
         """After every k-th new step and after the last one."""
-        return step > self.start_step and (step % every == 0 or step == self.config.steps)
+        return step > self.start_step and (step % every == 0 or is_last)
 
     def _train(self, step: int) -> StepRecord:
         problems = problems_of_step(
@@ -113,7 +124,7 @@ class Trainer:
 
     def _evaluate(self, step: int) -> Evaluation:
         """One completion of each held-out problem, without resets."""
-        started = time.perf_counter()
+        meter = Meter(self.session.policy.counters, self.session.learner.num_parameters)
         settings = self.config.evaluation
         requests = [
             Request(
@@ -124,15 +135,18 @@ class Trainer:
             )
             for prompt in self.held_out
         ]
-        completions = self.session.policy.generate(requests)
-        rollouts = [Rollout(p, c) for p, c in zip(self.held_out, completions, strict=True)]
-        verdicts = self.session.verifier.verify(rollouts)
+        with meter.phase("evaluate"):
+            completions = self.session.policy.generate(requests)
+            rollouts = [Rollout(p, c) for p, c in zip(self.held_out, completions, strict=True)]
+            verdicts = self.session.verifier.verify(rollouts)
+        usage = meter.usage()["evaluate"]
+        self.ledger.add_evaluation(usage)
         return Evaluation(
             step=step,
             accuracy=sum(verdict.correct for verdict in verdicts) / len(verdicts),
             reward=sum(verdict.reward for verdict in verdicts) / len(verdicts),
             judged=list(zip(rollouts, verdicts, strict=True)),
-            seconds=time.perf_counter() - started,
+            usage=usage,
         )
 
     def _checkpoint(self, step: int) -> Path:
@@ -144,6 +158,17 @@ class Trainer:
             self.config_hash,
             self.config.checkpoint.keep,
         )
+
+
+@contextmanager
+def naming_components(registry: Registry) -> Iterator[None]:
+    """Add to an error about a component its registered name and where its code is from."""
+    try:
+        yield
+    except TrainingError as error:
+        if error.component is None:
+            raise
+        raise TrainingError(f"{registry.origin(error.component)}: {error}") from error
 
 
 def tell_observers(registry: Registry, hook: str, **news: object) -> None:
@@ -169,8 +194,9 @@ def build_trainer(
     task = build_task(run, registry)
     method = build_method(run, registry)
     loaded = load_model(run.model)
-    session = build_session(run, registry, task, loaded)
-    method.sampler.sample(0, [], method, session, Meter(session.policy.counters, 0))
+    session = build_session(run, registry, task, loaded, method)
+    with naming_components(registry):
+        method.sampler.sample(0, [], method, session, Meter(session.policy.counters, 0))
     maker = PromptMaker(loaded, run.model, method.limits)
     training, held_out = task.problems("train"), task.problems("eval")
     problems_of_step(training, 1, run.prompts_per_step, run.seed)
@@ -190,6 +216,12 @@ def build_trainer(
             raise CheckpointError(
                 f"{folder} is already at step {resume_from.step} of {run.steps}: nothing is left "
                 "to do; add steps=... to train on"
+            )
+        spent = run.stop.reached(resume_from.ledger)
+        if spent is not None:
+            raise CheckpointError(
+                f"{folder} has spent its budget after step {resume_from.step}: {spent}; raise it "
+                "to train on, or set it to null"
             )
         session.learner.load(resume_from.folder)
         trainer.ledger, trainer.start_step = resume_from.ledger, resume_from.step

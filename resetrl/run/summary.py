@@ -27,8 +27,11 @@ def print_summary(outcome: Outcome, console: Console) -> None:
         "cost",
         f"{ledger.seconds:.0f} s in steps, {ledger.rollouts:,.0f} rollouts drawn "
         f"({ledger.discarded_rollouts:,.0f} not trained), "
-        f"{ledger.generated_tokens:,.0f} tokens generated",
+        f"{ledger.generated_tokens:,.0f} tokens generated; evaluations "
+        f"{ledger.evaluation_seconds:.0f} s, {ledger.evaluation_generated_tokens:,.0f} tokens",
     )
+    if outcome.budget is not None:
+        table.add_row("ended", f"after step {outcome.steps}, with {outcome.budget}")
     table.add_row("weights", f"{outcome.checkpoint} (hash {outcome.weights_hash})")
     table.add_row("curve", str(outcome.folder / "learning_curve.png"))
     table.add_row("resets", f"resetrl show {shlex.quote(str(outcome.folder))}")

@@ -246,6 +246,7 @@ class FakeLoss:
     """The advantage-weighted sum of log-probabilities over the loss mask, a mean over rollouts."""
 
     ignores_zero_advantage: ClassVar[bool] = True
+    needs_reference: ClassVar[bool] = False
 
     def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
         weighted = batch.advantages[:, None] * logprobs * batch.loss_mask
@@ -261,7 +262,7 @@ class RecordingLearner:
 
     def update(self, batch: TokenBatch, loss: Loss) -> Update:
         self.batches.append(batch)
-        return Update(loss=0.0, grad_norm=0.0)
+        return Update(0.0, 0.0, learned_tokens=int(batch.attention_mask.sum()))
 
     def save(self, folder: Path) -> None:
         (folder / "updates").write_text(str(len(self.batches)), encoding="utf-8")

@@ -3,7 +3,15 @@ from collections import Counter
 import pytest
 from parity import case
 
-from resetrl.builtin.selectors import Oracle, SelfLocalization, Uniform, read_reply
+from resetrl.builtin.selectors import (
+    FixedFraction,
+    Last,
+    Offset,
+    Oracle,
+    SelfLocalization,
+    Uniform,
+    read_reply,
+)
 from resetrl.errors import ConfigError
 from resetrl.testing import FakeTask, ScriptedPolicy, make_context, make_prompt, make_rollout
 from resetrl.testing.fakes import FakeTokenizer
@@ -87,6 +95,71 @@ def test_uniform_can_leave_out_the_bare_prompt_where_there_is_another_thought():
     chosen = {selector.select([make_rollout(["a", "b", "c"])], c)[0].thought for c in contexts}
     assert chosen == {2, 3}
     assert selector.select([make_rollout(["a"])], contexts[0])[0].thought == 1
+
+
+def test_the_short_prompt_asks_for_the_same_with_and_without_the_reference():
+    seed = make_rollout(["a", "b"], prompt=make_prompt("q", "REF-42"))
+    for show in (False, True):
+        policy = ScriptedPolicy([[r"\boxed{1}"]])
+        selector = SelfLocalization(prompt="short", show_reference=show)
+        selector.select([seed], make_context(policy))
+        asked = FakeTokenizer().decode(policy.requests[0].prompt_ids)
+        assert asked.startswith("Problem: q\n\nStep 1: a\nStep 2: b\n")
+        assert ("REF-42" in asked) == show
+        assert asked.endswith("\\boxed{number}.\n")
+
+
+def test_a_reference_that_the_prompt_would_not_show_is_refused_before_anything_is_generated():
+    selector = SelfLocalization(prompt="tiny", show_reference=True)
+    with pytest.raises(ConfigError, match="prompt 'tiny' has no place for a reference answer"):
+        selector.select([], make_context())
+
+
+def test_an_unknown_localization_prompt_is_refused_with_the_choices():
+    selector = SelfLocalization(prompt="shrt", show_reference=True)
+    with pytest.raises(ConfigError, match="prompt 'shrt': choose short, thoughts, tiny, or give"):
+        selector.select([], make_context())
+
+
+@pytest.mark.parametrize(
+    ("depth", "thoughts"),
+    [(0.0, [1, 1, 1, 1]), (0.5, [1, 2, 2, 3]), (0.25, [1, 1, 2, 2]), (1.0, [1, 2, 3, 4])],
+)
+def test_a_fixed_fraction_is_rounded_to_the_nearest_thought(depth, thoughts):
+    seeds = [make_rollout(["a", "b", "c", "d"][:length]) for length in (1, 2, 3, 4)]
+    selections = FixedFraction(depth).select(seeds, make_context())
+    assert [selection.thought for selection in selections] == thoughts
+
+
+def test_last_draws_the_last_thought_anew():
+    seeds = [make_rollout(["a"]), make_rollout(["a", "b", "c"])]
+    assert [s.thought for s in Last().select(seeds, make_context())] == [1, 3]
+
+
+def test_an_offset_goes_back_further_than_the_selector_it_wraps_but_not_before_the_first():
+    seeds = [make_rollout(["a", "b", "c!"]), make_rollout(["a", "b!"]), make_rollout(["a!"])]
+    selections = Offset(Oracle(), by=2).select(seeds, make_context())
+    assert [(s.thought, s.status) for s in selections] == [(1, "checked")] * 3
+    assert [s.thought for s in Offset(Last()).select(seeds, make_context())] == [2, 1, 1]
+
+
+def test_an_offset_keeps_the_reply_of_the_policy():
+    policy = ScriptedPolicy([[r"\boxed{2}"]])
+    (selection,) = Offset().select([make_rollout(["a", "b"])], make_context(policy))
+    assert (selection.thought, selection.status, selection.reply) == (1, "boxed", "\\boxed{2}<eos>")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FixedFraction(1.5), "depth is 1.5: choose a value from 0 to 1"),
+        (lambda: Offset(by=0), "by is 0: choose at least 1"),
+        (lambda: Offset(of=None), "of is null: choose a selector"),
+    ],
+)
+def test_selector_options_out_of_range_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_the_oracle_goes_back_to_the_first_wrong_thought():

@@ -82,8 +82,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_change(bad):
     model = random_llama()
     learner = Torch().start(model)
     batch = make_batch(advantages=(1.0, bad, 0.0, 0.5, -0.5, 2.0))
-    with pytest.raises(TrainingError, match=r"the loss is .*problem-0, problem-1, problem-2"):
+    sentence = (
+        "loss SuffixMean: it is .* not taken; lower learner.lr, .* of these prompts: problem-1$"
+    )
+    with pytest.raises(TrainingError, match=sentence) as caught:
         learner.update(batch, SuffixMean())
+    assert isinstance(caught.value.component, SuffixMean)
     for name, parameter in random_llama().named_parameters():
         assert torch.equal(dict(model.named_parameters())[name], parameter)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -93,11 +97,35 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_change():
     class Steep(SuffixMean):
         def loss(self, logprobs, batch):
             value, metrics = super().loss(logprobs, batch)
-            return value + (logprobs * 0).sum().sqrt(), metrics  # sqrt'(0) is infinite
+            if "problem-3" in batch.uids:
+                value = value + (logprobs * 0).sum().sqrt()  # sqrt'(0) is infinite
+            return value, metrics
 
     learner = Torch().start(random_llama())
-    with pytest.raises(TrainingError, match="the gradient norm is nan"):
+    with pytest.raises(TrainingError, match=r"its gradient has the norm nan.* prompts: problem-3$"):
         learner.update(make_batch(), Steep())
+
+
+def test_what_a_loss_raises_is_reported_with_its_place_and_the_prompts():
+    class Raises(SuffixMean):
+        def loss(self, logprobs, batch):
+            raise KeyError("entropy")
+
+    learner = Torch(micro_batch=2).start(random_llama())
+    sentence = (
+        r"loss Raises failed \(.*test_torch.py:\d+\): KeyError: 'entropy'; .* prompt problem-"
+    )
+    with pytest.raises(TrainingError, match=sentence):
+        learner.update(make_batch(), Raises())
+
+
+def test_an_update_counts_the_tokens_it_computed():
+    # Rows of 12, 5, 9, 7, 12 and 4 tokens; the third has no advantage.
+    update = Torch(micro_batch=2).start(random_llama()).update(make_batch(), SuffixMean())
+    assert (update.learned_tokens, update.scored_tokens) == (40, 0)
+    learner = Torch(micro_batch=2).start(random_llama(), keep_reference=True)
+    update = learner.update(make_batch(), SuffixMean(kl=0.1))
+    assert (update.learned_tokens, update.scored_tokens) == (49, 49)
 
 
 def test_save_and_load_restore_parameters_and_optimizer_to_the_last_bit(tmp_path):
@@ -137,3 +165,21 @@ def test_the_checkpoint_of_another_model_is_refused(tmp_path):
 def test_options_out_of_range_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         Torch(**options)
+
+
+def test_the_initial_policy_is_the_one_before_the_checkpoint_that_is_loaded(tmp_path):
+    first = Torch(lr=1e-2).start(random_llama(), keep_reference=True)
+    first.update(make_batch(), SuffixMean(kl=0.1))
+    first.save(tmp_path)
+    went_on = first.update(make_batch(), SuffixMean(kl=0.1))
+    resumed = Torch(lr=1e-2).start(random_llama(), keep_reference=True)
+    resumed.load(tmp_path)
+    again = resumed.update(make_batch(), SuffixMean(kl=0.1))
+    assert again == went_on
+    assert went_on.metrics["learner/kl_to_initial"] > 1e-4
+
+
+def test_at_the_initial_policy_the_penalty_is_zero():
+    learner = Torch().start(random_llama(), keep_reference=True)
+    update = learner.update(make_batch(), SuffixMean(kl=0.1))
+    assert update.metrics["learner/kl_to_initial"] == pytest.approx(0.0, abs=1e-7)

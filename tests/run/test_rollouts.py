@@ -29,6 +29,7 @@ from resetrl.run.rollouts import (
 from resetrl.types import (
     Completion,
     Group,
+    PhaseUsage,
     Problem,
     Prompt,
     Purpose,
@@ -72,7 +73,7 @@ BASE = Group("base", (FAILED, FAILED), (WRONG, WRONG))
 STATE = ResetState(FAILED, WRONG, Selection(2, "boxed", "1:3+4=7 ok\n2:7*6=3 x\\boxed{2}"))
 RESET = Group("reset", (RIGHT, FAILED), (CORRECT, WRONG), STATE)
 RECORD = StepRecord(10, [BASE, RESET], [[0.0, 0.0], [1.0, -1.0]], [], Update(0.0, 0.0), {}, {})
-EVALUATION = Evaluation(20, 0.5, 0.5, [(RIGHT, CORRECT), (FAILED, WRONG)], 0.0)
+EVALUATION = Evaluation(20, 0.5, 0.5, [(RIGHT, CORRECT), (FAILED, WRONG)], PhaseUsage())
 
 
 class Checker:

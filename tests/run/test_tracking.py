@@ -95,7 +95,7 @@ def make_evaluation(step: int) -> Evaluation:
         (make_rollout(["3+4*6=7", "\\boxed{2}"]), Verdict(1.0, True, {"extracted": "2"})),
         (make_rollout(["no box"]), Verdict(0.0, False)),
     ]
-    return Evaluation(step, 0.5, 0.5, judged, 2.0)
+    return Evaluation(step, 0.5, 0.5, judged, PhaseUsage(4, 40, 0, 30, 2.0, 9.0))
 
 
 def train(tracking: Tracking, run: RunContext, steps: range) -> None:

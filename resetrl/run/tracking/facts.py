@@ -53,11 +53,15 @@ def step_record_metrics(record: StepRecord) -> dict[str, float]:
 
 
 def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """`eval/accuracy`, `eval/reward` and `eval/seconds`."""
+    """`eval/accuracy`, `eval/reward`, `eval/seconds` and the row `phase/evaluate/...`."""
     return {
         "eval/accuracy": evaluation.accuracy,
         "eval/reward": evaluation.reward,
         "eval/seconds": evaluation.seconds,
+        **{
+            f"phase/evaluate/{column}": float(value)
+            for column, value in asdict(evaluation.usage).items()
+        },
     }
 
 
