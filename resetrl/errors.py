@@ -28,3 +28,7 @@ class CheckpointError(ResetrlError):
 
 class TrainingError(ResetrlError):
     """Training cannot go on: a loss or gradient is not finite, a component broke its contract."""
+
+
+class RunPruned(ResetrlError):
+    """The search a run belongs to has ended it early: no failure, the run ends in order."""

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from resetrl.errors import CheckpointError, ConfigError
+from resetrl.errors import CheckpointError, ConfigError, RunPruned
 from resetrl.plugins import KINDS, Registry, list_names, load_plugins
 from resetrl.run.checkpoint import latest_checkpoint
 from resetrl.run.compose import (
@@ -52,22 +52,35 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
         )
 
 
-def _start(config: DictConfig, folder: Path, registry: Registry, console: Console) -> float:
-    """A new run in its own folder; returns the last held-out accuracy, for sweepers."""
+def _start(
+    config: DictConfig, folder: Path, registry: Registry, console: Console
+) -> float | dict[str, float]:
+    """A new run in its own folder; returns the last held-out accuracy, for sweepers.
+
+    A run that belongs to a trial of a search returns the metrics that the search asks for, those
+    it has come to if it is pruned.
+    """
     from resetrl.run.loop import build_trainer, run_trainer
     from resetrl.run.summary import print_summary
+    from resetrl.sweep.optuna_trial import trial_observer
 
+    trial = trial_observer(folder)
     with console.status("loading the model"):
         trainer = build_trainer(config, folder, registry)
     save_config(config, folder)
-    outcome = run_trainer(trainer, config, registry, console)
-    print_summary(outcome, console)
-    return outcome.evaluations[-1].accuracy
+    try:
+        outcome = run_trainer(trainer, config, registry, console, trial)
+    except RunPruned as pruned:
+        console.print(str(pruned), markup=False)
+    else:
+        print_summary(outcome, console)
+    return trial.metrics() if trial else outcome.evaluations[-1].accuracy
 
 
 def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
     from resetrl.run.loop import build_trainer, run_trainer
     from resetrl.run.summary import print_summary
+    from resetrl.sweep.optuna_trial import trial_observer
 
     folder = _run_folder(where, overrides)
     config = load_config(folder, overrides)
@@ -75,8 +88,12 @@ def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
     checkpoint = latest_checkpoint(folder, config_hash(config))
     with console.status(f"loading the checkpoint of step {checkpoint.step}"):
         trainer = build_trainer(config, folder, registry, checkpoint)
-    outcome = run_trainer(trainer, config, registry, console)
-    print_summary(outcome, console)
+    try:
+        outcome = run_trainer(trainer, config, registry, console, trial_observer(folder))
+    except RunPruned as pruned:
+        console.print(str(pruned), markup=False)
+    else:
+        print_summary(outcome, console)
 
 
 def _run_folder(where: str, overrides: Sequence[str]) -> Path:

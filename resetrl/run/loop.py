@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from omegaconf import DictConfig
@@ -31,6 +32,9 @@ from resetrl.run.rollouts import RolloutLog
 from resetrl.run.tracking import Tracking, TrackingStatus
 from resetrl.step import train_step
 from resetrl.types import Problem, Prompt, Request, Rollout, Sampling, StepRecord
+
+if TYPE_CHECKING:
+    from resetrl.sweep.optuna_trial import TrialObserver
 
 
 @dataclass(frozen=True)
@@ -197,9 +201,16 @@ def build_trainer(
 
 
 def run_trainer(
-    trainer: Trainer, config: DictConfig, registry: Registry, console: Console
+    trainer: Trainer,
+    config: DictConfig,
+    registry: Registry,
+    console: Console,
+    trial: TrialObserver | None = None,
 ) -> Outcome:
-    """Train what `build_trainer` built, with tracking, saved rollouts and live progress."""
+    """Train what `build_trainer` built, with tracking, saved rollouts and live progress.
+
+    `trial` is the trial of a search that the run belongs to; it may raise RunPruned.
+    """
     context = RunContext(
         name=trainer.folder.name,
         folder=trainer.folder,
@@ -209,14 +220,16 @@ def run_trainer(
         plugins=registry.manifest(),
         console=console,
     )
-    tracking = Tracking(trainer.config.tracking, tags={"config_hash": trainer.config_hash})
+    tags = {"config_hash": trainer.config_hash, **(trial.link.tags if trial else {})}
+    tracking = Tracking(trainer.config.tracking, tags=tags)
     rollout_log = RolloutLog(
         trainer.config.save_rollouts_every,
         mask_prefix=trainer.method.mask_prefix,
         delimiter=trainer.session.delimiter,
         task=trainer.session.task,
     )
-    observers = [tracking, rollout_log, Progress()]
+    # The last one is told first: a pruned run's last evaluation is tracked before it ends.
+    observers = [*([trial] if trial else []), tracking, rollout_log, Progress()]
     for observer in observers:
         registry.manager.register(observer)
     try:

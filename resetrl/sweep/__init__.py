@@ -1,0 +1,1 @@
+"""Many runs from one command: sweeps, their launcher, and the Optuna search."""
