@@ -4,7 +4,6 @@ is resetrl/sweep/optuna_search.py."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -15,18 +14,10 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from resetrl.sweep.optuna_settings import SearchSettings
-
-
-@dataclass
-class OptunaSweeperConfig(SearchSettings):
-    """The schema of `hydra.sweeper`."""
-
-    _target_: str = "hydra_plugins.resetrl_optuna.OptunaSweeper"
-
+from resetrl.sweep.optuna_settings import SweeperConfig
 
 ConfigStore.instance().store(
-    group="hydra/sweeper", name="resetrl_optuna", node=OptunaSweeperConfig, provider="resetrl"
+    group="hydra/sweeper", name="resetrl_optuna", node=SweeperConfig, provider="resetrl"
 )
 
 

@@ -23,11 +23,13 @@ from resetrl.run.compose import (
     to_run_config,
 )
 from resetrl.run.config import config_dir
+from resetrl.run.override_files import expand
 
 
 def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool) -> None:
     """Compose, then train, resume, sweep, or only print."""
     console = Console(highlight=False)
+    overrides = expand(overrides)
     given = _values(overrides)
     resume = given.pop("resume", None)
     if resume is not None:

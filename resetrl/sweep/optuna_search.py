@@ -27,7 +27,7 @@ from resetrl.sweep.optuna_study import (
     make_sampler,
     requeue_killed,
 )
-from resetrl.sweep.optuna_summary import describe_trial
+from resetrl.sweep.optuna_summary import describe_trial, describe_values
 from resetrl.sweep.optuna_trial import PRUNED_ATTR, TrialLink
 
 DEFAULT_TRIALS = 20
@@ -201,7 +201,7 @@ class Search:
 
     def _announce(self, trials: Sequence[Trial]) -> None:
         for trial in trials:
-            values = " ".join(f"{key}={value}" for key, value in trial.params.items())
+            values = describe_values(trial.params)
             seeds = ", ".join(self.space.replicates)
             self.console.print(
                 f"[bold]trial {trial.number}[/] of {self.num_wanted} starts: {values}"

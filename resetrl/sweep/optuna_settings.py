@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,18 +44,20 @@ class SearchSettings:
     n_jobs: int = 1
     sampler: str = "tpe"
     sampler_seed: int = 0
-    sampler_options: dict[str, Any] = field(default_factory=dict)
+    sampler_options: Any = None
     pruner: str = "none"
-    pruner_options: dict[str, Any] = field(default_factory=dict)
+    pruner_options: Any = None
     metrics: list[str] = field(default_factory=lambda: ["eval/accuracy"])
     directions: list[str] = field(default_factory=lambda: ["maximize"])
     objective: str = "mean"
     confidence: float = 0.9
     study_name: str | None = None
     storage: str | None = None
-    params: dict[str, Any] = field(default_factory=dict)
+    params: Any = None
 
     def __post_init__(self) -> None:
+        for name in ("sampler_options", "pruner_options", "params"):
+            setattr(self, name, _mapping(name, getattr(self, name)))
         if self.n_trials is not None:
             _at_least("n_trials", self.n_trials, 1)
         _at_least("n_jobs", self.n_jobs, 1)
@@ -96,6 +98,22 @@ class SearchSettings:
                 f"hydra.sweeper.pruner=wilcoxon compares problem by problem, which "
                 f"{self.metrics[0]} cannot be: choose {' or '.join(PROBLEM_METRICS)}"
             )
+
+
+@dataclass
+class SweeperConfig(SearchSettings):
+    """The schema of `hydra.sweeper`: the options, and the class that hydra makes of them."""
+
+    _target_: str = "hydra_plugins.resetrl_optuna.OptunaSweeper"
+
+
+def _mapping(name: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping | None):
+        raise ConfigError(
+            f"hydra.sweeper.{name} is {value!r}: write key: value pairs in braces, for example "
+            f"'hydra.sweeper.{name}={{n_startup_trials: 5}}'"
+        )
+    return {str(key): each for key, each in (value or {}).items()}
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -35,14 +35,16 @@ REPLICATE_KEY = "seed"
 class Space:
     """What a search varies: its dimensions, its replicates, and what stays as it is.
 
-    `replicates` are the texts of the seeds, empty where none is swept. Example: of
-    `learner.lr=interval(0,1) seed=0,1 steps=40` the dimensions are
-    `{"learner.lr": FloatDistribution(0, 1)}`, the replicates `("0", "1")`, fixed `("steps=40",)`.
+    `replicates` are the texts of the seeds, empty where none is swept; `keys` all but the seed
+    in the order given. Example: of `learner.lr=interval(0,1) seed=0,1 steps=40` the dimensions
+    are `{"learner.lr": FloatDistribution(0, 1)}`, the replicates `["0", "1"]`, fixed
+    `{"steps": "steps=40"}` and the keys `["learner.lr", "steps"]`.
     """
 
     dimensions: Mapping[str, BaseDistribution]
     replicates: Sequence[str]
-    fixed: Sequence[str]
+    fixed: Mapping[str, str]
+    keys: Sequence[str]
 
     @property
     def choices(self) -> Sequence[str]:
@@ -52,7 +54,7 @@ class Space:
 
     def overrides(self, values: Mapping[str, Value]) -> list[str]:
         """The overrides of a trial, without its seed."""
-        return [*self.fixed, *(f"{key}={values[key]}" for key in self.dimensions)]
+        return [self.fixed.get(key) or f"{key}={values[key]}" for key in self.keys]
 
     def jobs(self, values: Mapping[str, Value]) -> list[list[str]]:
         """The overrides of each job of a trial: one a seed, or one alone."""
@@ -100,7 +102,7 @@ def parse_space(overrides: Iterable[Override]) -> Space:
     """
     by_key = {override.get_key_element(): override for override in overrides}
     swept = {key: each for key, each in by_key.items() if each.is_sweep_override()}
-    fixed = [each.input_line or "" for key, each in by_key.items() if key not in swept]
+    fixed = {key: str(each.input_line) for key, each in by_key.items() if key not in swept}
     replicates = _replicates(swept.pop(REPLICATE_KEY)) if REPLICATE_KEY in swept else []
     if not swept:
         raise ConfigError(
@@ -108,7 +110,10 @@ def parse_space(overrides: Iterable[Override]) -> Space:
             "'learner.lr=tag(log, interval(1e-5,1e-3))' or split=1x4,2x4"
             + ("; seeds are replicates of each trial" if replicates else "")
         )
-    return Space({key: _dimension(key, each) for key, each in swept.items()}, replicates, fixed)
+    dimensions = {key: _dimension(each) for key, each in swept.items()}
+    return Space(
+        dimensions, replicates, fixed, [key for key in by_key if key in dimensions | fixed]
+    )
 
 
 def _replicates(override: Override) -> list[str]:
@@ -120,7 +125,7 @@ def _replicates(override: Override) -> list[str]:
     return _texts(override)
 
 
-def _dimension(key: str, override: Override) -> BaseDistribution:
+def _dimension(override: Override) -> BaseDistribution:
     sweep = override.value()
     tags = sweep.tags if isinstance(sweep, Sweep) else set()
     numeric = isinstance(sweep, IntervalSweep | RangeSweep)

@@ -29,6 +29,9 @@ from resetrl.sweep.optuna_space import Space
 SQLITE_TIMEOUT = 60.0
 """Seconds that a job waits for another's write to the study."""
 
+DAMAGE = (LookupError, ValueError, TypeError, RuntimeError)
+"""What reading a storage raises that is none, or of another version of Optuna."""
+
 DEFINITION = "resetrl.definition"
 RETRY_OF = "retry_of"
 ERROR_ATTR = "error"
@@ -79,13 +82,29 @@ def open_storage(storage: str) -> BaseStorage:
     try:
         with storage_errors(storage):
             if "://" not in storage:
-                return JournalStorage(JournalFileBackend(storage))
+                return _open_journal(storage)
             if sqlite_path(storage) is None:
                 return RDBStorage(storage)
             _refuse_foreign_database(storage)
             return RDBStorage(storage, engine_kwargs={"connect_args": {"timeout": SQLITE_TIMEOUT}})
-    except (OSError, ImportError, sqlite3.Error, LookupError, ValueError, RuntimeError) as error:
-        raise _unusable(storage, error) from error  # a journal is read as it is opened
+    except (OSError, ImportError, sqlite3.Error, *DAMAGE) as error:
+        raise _unusable(storage, error) from error
+
+
+def _open_journal(path: str) -> JournalStorage:
+    """The journal, read once: what is no journal raises LookupError or ValueError.
+
+    Optuna itself passes over a last line that it cannot read, and would write on behind it.
+    """
+    file = Path(path)
+    lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+    for line in lines[:1] + lines[-1:]:
+        if not line.endswith(b"\n"):
+            raise ValueError("its last line is torn: cut that off")
+        json.loads(line)["op_code"]
+    storage = JournalStorage(JournalFileBackend(path))
+    storage.get_all_studies()
+    return storage
 
 
 def _refuse_foreign_database(storage: str) -> None:
@@ -155,8 +174,8 @@ def _definition(settings: SearchSettings, space: Space) -> dict[str, Any]:
     """What makes trials comparable: a search that differs in any of it is another study."""
     fixed = [
         override
-        for override in space.fixed
-        if override.lstrip("+~").split("=")[0].split(".")[0] not in MAY_CHANGE
+        for key, override in space.fixed.items()
+        if key.lstrip("+~").split(".")[0] not in MAY_CHANGE
     ]
     objective = settings.objective
     return {
@@ -230,8 +249,12 @@ def _built(name: str, cls: type, options: Mapping[str, Any], seed: int) -> BaseS
 
 def check_sampler(settings: SearchSettings, space: Space) -> None:
     """Raise ConfigError if the sampler cannot search the space."""
-    make_sampler(settings, 0)
     make_pruner(settings.pruner, settings.pruner_options)
+    try:
+        sampler = make_sampler(settings, 0)
+        optuna.create_study(sampler=sampler).ask(dict(space.dimensions))
+    except (TypeError, ValueError, ImportError) as error:
+        raise ConfigError(f"hydra.sweeper.sampler {settings.sampler}: {error}") from error
     if settings.sampler == "grid":
         space.grid()
     if settings.sampler == "cmaes" and space.choices:

@@ -106,12 +106,17 @@ def _table(trials: Sequence[FrozenTrial], settings: SearchSettings, many: bool) 
         cells = [str(trial.number), *(f"{value:.4g}" for value in trial.values)]
         if len(table.columns) > len(cells) + 1:
             cells.append(_seeds(trial, settings).strip(" ()"))
-        table.add_row(*cells, " ".join(f"{k}={_short(v)}" for k, v in trial.params.items()))
+        table.add_row(*cells, describe_values(trial.params))
     return table
 
 
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def describe_values(values: Mapping[str, object]) -> str:
+    """`learner.lr=0.0003162 split=1x4`: the values of a trial, to be read, not to be run."""
+    shown = {
+        key: f"{value:.4g}" if isinstance(value, float) else str(value)
+        for key, value in values.items()
+    }
+    return " ".join(f"{key}={text}" for key, text in shown.items())
 
 
 def importances(study: Study) -> Mapping[str, float]:
@@ -164,12 +169,12 @@ def _again(path: Path, space: Space) -> str:
 def _print_commands(
     study: Study, space: Space, storage: str, folder: Path, best: Path, console: Console
 ) -> None:
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("fresh seeds", _again(best, space))
-    table.add_row(
-        "more trials", f"the same command, hydra.sweep.dir={folder} and a larger n_trials"
-    )
-    name = shlex.quote(study.study_name)
-    address = shlex.quote(redacted(storage))
-    table.add_row("all trials", f"optuna trials --study-name {name} --storage {address}")
-    console.print(table, soft_wrap=True)
+    name, address = shlex.quote(study.study_name), shlex.quote(redacted(storage))
+    commands = {
+        "fresh seeds": _again(best, space),
+        "more trials": f"the same command with hydra.sweep.dir={folder} and a larger "
+        "hydra.sweeper.n_trials",
+        "all trials": f"optuna trials --study-name {name} --storage {address}",
+    }
+    for label, command in commands.items():  # no table: a command must not be broken into lines
+        console.print(f"{label}  {command}", markup=False, highlight=False, soft_wrap=True)
