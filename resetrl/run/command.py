@@ -76,7 +76,7 @@ def _start(
         console.print(str(pruned), markup=False)
     else:
         print_summary(outcome, console)
-    return trial.metrics() if trial else outcome.evaluations[-1].accuracy
+    return trial.outcome() if trial else outcome.evaluations[-1].accuracy
 
 
 def _resume(where: str, overrides: Sequence[str], console: Console) -> None:

@@ -26,6 +26,7 @@ from resetrl.sweep.optuna_study import (
     storage_errors,
 )
 from resetrl.sweep.optuna_summary import print_search
+from resetrl.sweep.optuna_tracking import study_tags, tag_parent
 from resetrl.sweep.optuna_trial import check_metric
 
 OUR_JOB = "resetrl"
@@ -60,6 +61,7 @@ def sweep(
         search = Search(settings, space, study, storage, folder, launcher, console)
         batches = search.run()
         print_search(study, space, settings, storage, folder, console)
+        tag_parent(folder, study_tags(study, storage), console)
     return batches
 
 

@@ -187,9 +187,10 @@ class TrialObserver:
             last=evaluation.step == run.total_steps,
         )
 
-    def metrics(self) -> dict[str, float]:
-        """The last value of each metric the search asks for."""
-        return {name: self._latest[name] for name in self.link.metrics if name in self._latest}
+    def outcome(self) -> float | dict[str, float]:
+        """What the job returns: the accuracy alone, as of any run, or the metrics asked for."""
+        asked = {name: self._latest[name] for name in self.link.metrics if name in self._latest}
+        return asked["eval/accuracy"] if list(asked) == ["eval/accuracy"] else asked
 
 
 def trial_observer(folder: Path) -> TrialObserver | None:
