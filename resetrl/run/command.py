@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from resetrl.errors import CheckpointError, ConfigError, RunPruned
+from resetrl.errors import CheckpointError, ConfigError
 from resetrl.plugins import KINDS, Registry, list_names, load_plugins
 from resetrl.run.checkpoint import latest_checkpoint
 from resetrl.run.compose import (
@@ -54,35 +55,22 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
         )
 
 
-def _start(
-    config: DictConfig, folder: Path, registry: Registry, console: Console
-) -> float | dict[str, float]:
-    """A new run in its own folder; returns the last held-out accuracy, for sweepers.
-
-    A run that belongs to a trial of a search returns the metrics that the search asks for, those
-    it has come to if it is pruned.
-    """
+def _start(config: DictConfig, folder: Path, registry: Registry, console: Console) -> Any:
+    """A new run in its own folder; returns what sweepers want to know of it."""
     from resetrl.run.loop import build_trainer, run_trainer
     from resetrl.run.summary import print_summary
-    from resetrl.sweep.optuna_trial import trial_observer
 
-    trial = trial_observer(folder)
     with console.status("loading the model"):
         trainer = build_trainer(config, folder, registry)
     save_config(config, folder)
-    try:
-        outcome = run_trainer(trainer, config, registry, console, trial)
-    except RunPruned as pruned:
-        console.print(str(pruned), markup=False)
-    else:
-        print_summary(outcome, console)
-    return trial.outcome() if trial else outcome.evaluations[-1].accuracy
+    outcome = run_trainer(trainer, config, registry, console)
+    print_summary(outcome, console)
+    return outcome.value
 
 
 def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
     from resetrl.run.loop import build_trainer, run_trainer
     from resetrl.run.summary import print_summary
-    from resetrl.sweep.optuna_trial import trial_observer
 
     folder = _run_folder(where, overrides)
     config = load_config(folder, overrides)
@@ -90,12 +78,8 @@ def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
     checkpoint = latest_checkpoint(folder, config_hash(config))
     with console.status(f"loading the checkpoint of step {checkpoint.step}"):
         trainer = build_trainer(config, folder, registry, checkpoint)
-    try:
-        outcome = run_trainer(trainer, config, registry, console, trial_observer(folder))
-    except RunPruned as pruned:
-        console.print(str(pruned), markup=False)
-    else:
-        print_summary(outcome, console)
+    outcome = run_trainer(trainer, config, registry, console)
+    print_summary(outcome, console)
 
 
 def _run_folder(where: str, overrides: Sequence[str]) -> Path:

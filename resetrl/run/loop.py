@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from resetrl.errors import CheckpointError, PluginError, ResetrlError
+from resetrl.errors import CheckpointError, PluginError, ResetrlError, RunPruned
 from resetrl.method import Method, Session
 from resetrl.models import load_model
 from resetrl.plugins import Registry
@@ -31,10 +31,8 @@ from resetrl.run.progress import Progress
 from resetrl.run.rollouts import RolloutLog
 from resetrl.run.tracking import Tracking, TrackingStatus
 from resetrl.step import train_step
+from resetrl.sweep.optuna_trial import trial_observer
 from resetrl.types import Problem, Prompt, Request, Rollout, Sampling, StepRecord
-
-if TYPE_CHECKING:
-    from resetrl.sweep.optuna_trial import TrialObserver
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,9 @@ class Outcome:
 
     `evaluations` are those of this process, oldest first; `weights_hash` identifies the final
     parameters, which lie as a Hugging Face folder in `checkpoint`; `tracking` says
-    where MLflow has the run, None if it is not tracked there.
+    where MLflow has the run, None if it is not tracked there. `value` is for sweepers: the last
+    held-out accuracy, or what the search that the run belongs to asks for. `pruned` says why a
+    search ended the run early; it then has neither hash nor, if it was early enough, checkpoint.
     """
 
     folder: Path
@@ -53,6 +53,8 @@ class Outcome:
     checkpoint: Path
     weights_hash: str
     tracking: TrackingStatus | None = None
+    value: float | Mapping[str, float] = math.nan
+    pruned: str = ""
 
 
 @dataclass
@@ -87,6 +89,8 @@ class Trainer:
                     tell("resetrl_evaluated", run=context, evaluation=evaluations[-1])
                 if self._is_due(step, self.config.checkpoint.every):
                     checkpoint = self._checkpoint(step)
+        except RunPruned as caught:
+            error = caught
         except BaseException as caught:
             error = caught
             raise
@@ -98,7 +102,9 @@ class Trainer:
             evaluations,
             self.ledger,
             checkpoint,
-            weights_hash(checkpoint),
+            "" if error else weights_hash(checkpoint),
+            value=evaluations[-1].accuracy,
+            pruned=str(error) if error else "",
         )
 
     def _is_due(self, step: int, every: int) -> bool:
@@ -201,15 +207,11 @@ def build_trainer(
 
 
 def run_trainer(
-    trainer: Trainer,
-    config: DictConfig,
-    registry: Registry,
-    console: Console,
-    trial: TrialObserver | None = None,
+    trainer: Trainer, config: DictConfig, registry: Registry, console: Console
 ) -> Outcome:
     """Train what `build_trainer` built, with tracking, saved rollouts and live progress.
 
-    `trial` is the trial of a search that the run belongs to; it may raise RunPruned.
+    A run in whose folder a search left its trial reports to that, and ends early if it is pruned.
     """
     context = RunContext(
         name=trainer.folder.name,
@@ -220,6 +222,7 @@ def run_trainer(
         plugins=registry.manifest(),
         console=console,
     )
+    trial = trial_observer(trainer.folder)
     tags = {"config_hash": trainer.config_hash, **(trial.link.tags if trial else {})}
     tracking = Tracking(trainer.config.tracking, tags=tags)
     rollout_log = RolloutLog(
@@ -237,4 +240,5 @@ def run_trainer(
     finally:
         for observer in observers:
             registry.manager.unregister(observer)
-    return dataclasses.replace(outcome, tracking=tracking.status)
+    value = trial.outcome() if trial else outcome.value
+    return dataclasses.replace(outcome, tracking=tracking.status, value=value)
