@@ -200,11 +200,12 @@ class Search:
             )
 
     def _announce(self, trials: Sequence[Trial]) -> None:
+        num_done = len(finished(self.study))
         for trial in trials:
             values = describe_values(trial.params)
             seeds = ", ".join(self.space.replicates)
             self.console.print(
-                f"[bold]trial {trial.number}[/] of {self.num_wanted} starts: {values}"
+                f"[bold]trial {trial.number}[/] starts, {num_done} of {self.num_wanted} done: {values}"
                 + (f", seeds {seeds}" if seeds else ""),
                 highlight=False,
                 soft_wrap=True,

@@ -12,11 +12,11 @@ from resetrl.errors import ConfigError
 from resetrl.run.command import train
 
 SMALL = [
-    "steps=4",
+    "steps=2",
     "prompts_per_step=2",
-    "evaluation.every=2",
-    "evaluation.problems=20",
-    "checkpoint.every=4",
+    "evaluation.every=1",
+    "evaluation.problems=10",
+    "checkpoint.every=2",
     "tracking.enabled=false",
     "hydra/sweeper=resetrl_optuna",
 ]
