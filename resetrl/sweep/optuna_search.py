@@ -200,12 +200,12 @@ class Search:
             )
 
     def _announce(self, trials: Sequence[Trial]) -> None:
-        num_done = len(finished(self.study))
+        so_far = f"{len(finished(self.study))} of {self.num_wanted} done"
         for trial in trials:
             values = describe_values(trial.params)
             seeds = ", ".join(self.space.replicates)
             self.console.print(
-                f"[bold]trial {trial.number}[/] starts, {num_done} of {self.num_wanted} done: {values}"
+                f"[bold]trial {trial.number}[/] starts, {so_far}: {values}"
                 + (f", seeds {seeds}" if seeds else ""),
                 highlight=False,
                 soft_wrap=True,
