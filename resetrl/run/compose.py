@@ -18,7 +18,6 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -93,7 +92,7 @@ def run_with_hydra(
 def compose(overrides: Sequence[str], registry: Registry) -> DictConfig:
     """The composed configuration alone, for `--cfg`, tests and tools."""
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
-        config = hydra.compose_config(CONFIG_NAME, _for_hydra(overrides), run_mode=RunMode.RUN)
+        config = hydra.compose_config(CONFIG_NAME, _for_hydra(overrides), run_mode=_single_run())
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
@@ -101,6 +100,12 @@ def _for_hydra(overrides: Sequence[str]) -> list[str]:
     """Hydra deletes a choice with `~kind`; `kind=null` means the same and is what one writes."""
     nulls = {f"{kind}=null": f"~{kind}" for kind in KINDS}
     return [nulls.get(item, item) for item in overrides]
+
+
+def _single_run() -> Any:
+    from hydra.types import RunMode
+
+    return RunMode.RUN
 
 
 def to_run_config(config: DictConfig) -> RunConfig:
@@ -171,9 +176,12 @@ def _choices(group: str, text: str, registry: Registry) -> list[str]:
 
 def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list[str]:
     """The keys beside an unknown one, in the configuration without the overrides that set it."""
+    from hydra.types import RunMode
+
     kept = [item for item in overrides if name not in item.lstrip("+~").partition("=")[0]]
     try:
         with opened_hydra(registry) as hydra:
+            # A run's mode would refuse the sweeps among them.
             config = hydra.compose_config(CONFIG_NAME, _for_hydra(kept), run_mode=RunMode.MULTIRUN)
     except (HydraException, OmegaConfBaseException):
         return []
