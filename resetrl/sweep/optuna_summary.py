@@ -163,7 +163,13 @@ def _again(path: Path, space: Space) -> str:
     """The command that repeats a trial with seeds the search has not used."""
     used = [int(seed) for seed in space.replicates if seed.isdecimal()]
     first, num = max(used, default=0) + 1, max(len(space.replicates), 3)
-    return f"resetrl train -m {shlex.quote(f'@{path}')} 'seed=range({first},{first + num})'"
+    return f"resetrl train -m {shlex.quote(f'@{_near(path)}')} 'seed=range({first},{first + num})'"
+
+
+def _near(path: Path) -> Path:
+    """The path from here, if it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _print_commands(
@@ -172,8 +178,8 @@ def _print_commands(
     name, address = shlex.quote(study.study_name), shlex.quote(redacted(storage))
     commands = {
         "fresh seeds": _again(best, space),
-        "more trials": f"the same command with hydra.sweep.dir={folder} and a larger "
-        "hydra.sweeper.n_trials",
+        "more trials": "the same command with a larger hydra.sweeper.n_trials and, unless it "
+        f"names its folder, hydra.sweep.dir={_near(folder)}",
         "all trials": f"optuna trials --study-name {name} --storage {address}",
     }
     for label, command in commands.items():  # no table: a command must not be broken into lines

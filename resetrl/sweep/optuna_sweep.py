@@ -54,7 +54,7 @@ def sweep(
     storage = resolve_storage(settings.storage or f"sqlite:///{folder}/optuna.db", Path.cwd())
     with sole_search(storage), storage_errors(storage):
         opened = open_storage(storage)
-        study = open_study(settings.study_name or folder.name, opened, settings, space)
+        study = open_study(settings.study_name or folder.resolve().name, opened, settings, space)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")
         console = Console(highlight=False)
