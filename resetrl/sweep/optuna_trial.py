@@ -19,6 +19,7 @@ from resetrl.errors import ConfigError, RunPruned
 from resetrl.hookspecs import hookimpl
 from resetrl.plugins import list_names
 from resetrl.run.results import METRICS
+from resetrl.run.tracking.config import redacted
 from resetrl.run.tracking.facts import evaluation_metrics, step_record_metrics
 from resetrl.run.tracking.files import write_atomically
 from resetrl.sweep.optuna_settings import combine
@@ -138,14 +139,21 @@ class Reporter:
         from resetrl.sweep.optuna_pruning import make_pruner
         from resetrl.sweep.optuna_study import open_storage
 
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
         link = self.link
         storage = open_storage(link.storage)
-        study = optuna.load_study(
-            study_name=link.study,
-            storage=storage,
-            sampler=optuna.samplers.RandomSampler(),  # never asked: the search suggests
-            pruner=make_pruner(link.pruner, link.pruner_options),
-        )
+        try:
+            study = optuna.load_study(
+                study_name=link.study,
+                storage=storage,
+                sampler=optuna.samplers.RandomSampler(),  # never asked: the search suggests
+                pruner=make_pruner(link.pruner, link.pruner_options),
+            )
+        except KeyError as error:
+            raise ConfigError(
+                f"study {link.study} is no longer in {redacted(link.storage)}: restore it, or "
+                f"delete {TRIAL_FILE} to run on without its trial"
+            ) from error
         study_id = storage.get_study_id_from_name(link.study)
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, link.number)
         return storage, trial_id, optuna.trial.Trial(study, trial_id)

@@ -135,6 +135,30 @@ def test_successive_halving_keeps_the_best_of_a_rung(study, tmp_path):
     assert survived == [0, 1, 3]
 
 
+def test_hyperband_ends_what_stays_behind(study, tmp_path):
+    options = {"pruner": "hyperband", "pruner_options": {"max_resource": 9, "reduction_factor": 3}}
+    lengths = []
+    for number in range(12):
+        study.ask()
+        reporter = Reporter(link_of(tmp_path, number, **options))
+        position, worse = 0, number / 100
+        try:
+            for position in range(1, 10):
+                reporter.report(position, position / 10 - worse, {}, last=position == 9)
+            study.tell(number, 0.9 - worse)
+        except RunPruned:
+            study.tell(number, state=optuna.trial.TrialState.PRUNED)
+        lengths.append(position)
+    assert lengths[0] == 9
+    assert {1, 3} & set(lengths)
+    assert set(lengths) <= {1, 3, 9}
+
+
+def test_a_study_that_is_gone_is_named(study, tmp_path):
+    with pytest.raises(ConfigError, match="study other is no longer in"):
+        Reporter(link_of(tmp_path, 0, study="other")).report(1, 0.5, {})
+
+
 def outcomes(right, num_problems=40):
     """Problems `0` to `right - 1` solved, the others not."""
     return {str(problem): float(problem < right) for problem in range(num_problems)}
