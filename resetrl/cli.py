@@ -65,11 +65,18 @@ def train(
         typer.Argument(
             metavar="[OVERRIDE]...",
             help="Hydra overrides: method=srpo|rrpo|grpo|oracle, task=..., split=1x4, seed=0, "
-            "steps=80, learner.lr=2e-4, ... or resume=RUN_FOLDER (or an MLflow run id).",
+            "steps=80, learner.lr=2e-4, ... or resume=RUN_FOLDER (or an MLflow run id); @FILE for "
+            "the overrides a YAML file lists.",
         ),
     ] = None,
     multirun: Annotated[
-        bool, typer.Option("-m", "--multirun", help="Run every combination: -m method=grpo,srpo.")
+        bool,
+        typer.Option(
+            "-m",
+            "--multirun",
+            help="Run every combination: -m method=grpo,srpo. With hydra/sweeper=resetrl_optuna "
+            "search instead: -m hydra/sweeper=resetrl_optuna learner.lr='interval(1e-5,1e-3)'.",
+        ),
     ] = False,
     cfg: Annotated[
         bool, typer.Option("--cfg", help="Print the composed configuration and stop.")

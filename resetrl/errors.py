@@ -69,3 +69,7 @@ def list_names(names: Sequence[str], most: int = 12) -> str:
     names = list(dict.fromkeys(names))
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+class RunPruned(ResetrlError):
+    """The search a run belongs to has ended it early: no failure, the run ends in order."""

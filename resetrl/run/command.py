@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
@@ -23,11 +24,13 @@ from resetrl.run.compose import (
     to_run_config,
 )
 from resetrl.run.config import config_dir
+from resetrl.run.override_files import expand
 
 
 def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool) -> None:
     """Compose, then train, resume, sweep, or only print."""
     console = Console(highlight=False)
+    overrides = expand(overrides)
     given = _values(overrides)
     resume = given.pop("resume", None)
     if resume is not None:
@@ -52,8 +55,8 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
         )
 
 
-def _start(config: DictConfig, folder: Path, registry: Registry, console: Console) -> float:
-    """A new run in its own folder; returns the last held-out accuracy, for sweepers."""
+def _start(config: DictConfig, folder: Path, registry: Registry, console: Console) -> Any:
+    """A new run in its own folder; returns what sweepers want to know of it."""
     from resetrl.run.loop import build_trainer, run_trainer
     from resetrl.run.summary import print_summary
 
@@ -62,7 +65,7 @@ def _start(config: DictConfig, folder: Path, registry: Registry, console: Consol
     save_config(config, folder)
     outcome = run_trainer(trainer, config, registry, console)
     print_summary(outcome, console)
-    return outcome.evaluations[-1].accuracy
+    return outcome.value
 
 
 def _resume(where: str, overrides: Sequence[str], console: Console) -> None:

@@ -203,10 +203,13 @@ def _choices(path: str, text: str, registry: Registry) -> tuple[str, str, list[s
 
 def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list[str]:
     """The keys beside an unknown one, in the configuration without the overrides that set it."""
+    from hydra.types import RunMode
+
     kept = [item for item in overrides if name not in item.lstrip("+~").partition("=")[0]]
     try:
         with opened_hydra(registry) as hydra:
-            config = hydra.compose_config(CONFIG_NAME, _for_hydra(kept), run_mode=_single_run())
+            # A run's mode would refuse the sweeps among them.
+            config = hydra.compose_config(CONFIG_NAME, _for_hydra(kept), run_mode=RunMode.MULTIRUN)
     except (HydraException, OmegaConfBaseException):
         return []
     parent, _, _ = name.rpartition(".")

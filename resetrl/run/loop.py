@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from resetrl.errors import CheckpointError, PluginError, ResetrlError, TrainingError
+from resetrl.errors import CheckpointError, PluginError, ResetrlError, RunPruned, TrainingError
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
@@ -31,6 +32,7 @@ from resetrl.run.progress import Progress
 from resetrl.run.rollouts import RolloutLog
 from resetrl.run.tracking import Tracking, TrackingStatus
 from resetrl.step import train_step
+from resetrl.sweep.optuna_trial import trial_observer
 from resetrl.types import Problem, Prompt, Request, Rollout, Sampling, StepRecord
 
 
@@ -41,7 +43,9 @@ class Outcome:
     `evaluations` are those of this process, oldest first; `budget` says which one ended the run
     after `steps`, None if it came to its last step; `weights_hash` identifies the final
     parameters, which lie as a Hugging Face folder in `checkpoint`; `tracking` says
-    where MLflow has the run, None if it is not tracked there.
+    where MLflow has the run, None if it is not tracked there. `value` is for sweepers: the last
+    held-out accuracy, or what the search that the run belongs to asks for. `pruned` says why a
+    search ended the run early; it then has neither hash nor, if it was early enough, checkpoint.
     """
 
     folder: Path
@@ -52,6 +56,8 @@ class Outcome:
     checkpoint: Path
     weights_hash: str
     tracking: TrackingStatus | None = None
+    value: float | Mapping[str, float] = math.nan
+    pruned: str = ""
 
 
 @dataclass
@@ -94,6 +100,8 @@ class Trainer:
                     checkpoint = self._checkpoint(step)
                 if is_last:
                     break
+        except RunPruned as caught:
+            error = caught
         except BaseException as caught:
             error = caught
             raise
@@ -106,7 +114,9 @@ class Trainer:
             evaluations,
             self.ledger,
             checkpoint,
-            weights_hash(checkpoint),
+            "" if error else weights_hash(checkpoint),
+            value=evaluations[-1].accuracy,
+            pruned=str(error) if error else "",
         )
 
     def _is_due(self, step: int, every: int, is_last: bool) -> bool:
@@ -231,7 +241,10 @@ def build_trainer(
 def run_trainer(
     trainer: Trainer, config: DictConfig, registry: Registry, console: Console
 ) -> Outcome:
-    """Train what `build_trainer` built, with tracking, saved rollouts and live progress."""
+    """Train what `build_trainer` built, with tracking, saved rollouts and live progress.
+
+    A run in whose folder a search left its trial reports to that, and ends early if it is pruned.
+    """
     context = RunContext(
         name=trainer.folder.name,
         folder=trainer.folder,
@@ -241,14 +254,17 @@ def run_trainer(
         plugins=registry.manifest(),
         console=console,
     )
-    tracking = Tracking(trainer.config.tracking, tags={"config_hash": trainer.config_hash})
+    trial = trial_observer(trainer.folder)
+    tags = {"config_hash": trainer.config_hash, **(trial.link.tags if trial else {})}
+    tracking = Tracking(trainer.config.tracking, tags=tags)
     rollout_log = RolloutLog(
         trainer.config.save_rollouts_every,
         mask_prefix=trainer.method.mask_prefix,
         delimiter=trainer.session.delimiter,
         task=trainer.session.task,
     )
-    observers = [tracking, rollout_log, Progress()]
+    # The last one is told first: a pruned run's last evaluation is tracked before it ends.
+    observers = [*([trial] if trial else []), tracking, rollout_log, Progress()]
     for observer in observers:
         registry.manager.register(observer)
     try:
@@ -256,4 +272,5 @@ def run_trainer(
     finally:
         for observer in observers:
             registry.manager.unregister(observer)
-    return dataclasses.replace(outcome, tracking=tracking.status)
+    value = trial.outcome() if trial else outcome.value
+    return dataclasses.replace(outcome, tracking=tracking.status, value=value)

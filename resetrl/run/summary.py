@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 def print_summary(outcome: Outcome, console: Console) -> None:
-    """Held-out accuracy from first to last, what it cost, and where to look next."""
+    """Held-out accuracy from first to last, what it cost, and where to look next.
+
+    Of a pruned run, which has come to nothing, only that.
+    """
+    if outcome.pruned:
+        console.print(outcome.pruned, markup=False)
+        return
     first, last = outcome.evaluations[0], outcome.evaluations[-1]
     ledger = outcome.ledger
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resetrl.errors import ConfigError, ResetrlError
+from resetrl.errors import ConfigError, ResetrlError, RunPruned
 from resetrl.hookspecs import hookimpl
 from resetrl.run.tracking.config import TrackingConfig, redacted, resolve_uri, sqlite_path
 from resetrl.run.tracking.facts import (
@@ -100,7 +100,12 @@ class Tracking:
             _draw_curve(run)
         with contextlib.suppress(*hidden):
             ended = time.time()
-            self._run_file.change(lambda tracked: replace(tracked, status=status, ended=ended))
+            pruned = {"pruned": "true"} if isinstance(error, RunPruned) else {}
+            self._run_file.change(
+                lambda tracked: replace(
+                    tracked, status=status, ended=ended, tags={**tracked.tags, **pruned}
+                )
+            )
         if self._sender is not None:
             is_local = sqlite_path(self._run_file.run.uri) is not None
             self._sender.finish(self.finish_seconds, CREATION_SECONDS if is_local else 0.0)
@@ -160,7 +165,7 @@ def _draw_curve(run: RunContext) -> None:
 
 
 def _status(error: BaseException | None) -> RunStatus:
-    if error is None:
+    if error is None or isinstance(error, RunPruned):
         return "FINISHED"
     return "FAILED" if isinstance(error, Exception) else "KILLED"
 

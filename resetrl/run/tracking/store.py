@@ -44,6 +44,7 @@ class Store:
         self._client: MlflowClient | None = None
         self._run_id = ""
         self._sent: dict[str, int] = {}
+        self._tags: set[str] = set()
 
     def connect(self) -> MlflowClient:
         """A client of a store that answers; creates a missing database."""
@@ -120,9 +121,11 @@ class Store:
                 client.set_tag(self._run_id, "mlflow.loggedArtifacts", mark)
 
     def terminate(self, run: TrackedRun) -> None:
-        """Tell the store how and when the run ended."""
+        """Tell the store how and when the run ended, and tags that are new since."""
         client = self.connect()
         with store_errors():
+            for name in run.tags.keys() - self._tags:
+                client.set_tag(self._run_id, name, run.tags[name])
             client.set_terminated(self._run_id, run.status, int(run.ended * 1000))
 
     def _find(self, run: TrackedRun) -> Run | None:
@@ -153,6 +156,7 @@ class Store:
         for start in range(0, len(params), PARAMS_PER_BATCH):
             client.log_batch(self._run_id, params=params[start : start + PARAMS_PER_BATCH])
         client.log_batch(self._run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self._tags = set(tags)
 
     def _unsent(self, record: JournalRecord) -> Iterator[Metric]:
         from mlflow.entities import Metric

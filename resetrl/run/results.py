@@ -1,0 +1,16 @@
+"""What every run comes to as plain numbers, for whoever searches or compares."""
+
+from __future__ import annotations
+
+from resetrl.run.context import Evaluation
+from resetrl.run.ledger import Ledger
+from resetrl.run.tracking.facts import evaluation_metrics
+from resetrl.types import PhaseUsage
+
+METRICS: tuple[str, ...] = (
+    *evaluation_metrics(
+        Evaluation(step=0, accuracy=0.0, reward=0.0, judged=(), usage=PhaseUsage())
+    ),
+    *Ledger().metrics(),
+)
+"""The metrics that every run has at its end: `eval/accuracy`, `total/generated_tokens`, ..."""
