@@ -62,12 +62,14 @@ def build_batch(
 def take_rows(batch: TokenBatch, rows: Tensor) -> TokenBatch:
     """The given rows, trimmed to the longest of them; the counts stay those of the whole step."""
     width = int(batch.attention_mask[rows].sum(dim=1).max())
+    reference = batch.reference_logprobs
     return dataclasses.replace(
         batch,
         token_ids=batch.token_ids[rows, :width],
         attention_mask=batch.attention_mask[rows, :width],
         loss_mask=batch.loss_mask[rows, :width],
         old_logprobs=batch.old_logprobs[rows, :width],
+        reference_logprobs=None if reference is None else reference[rows, :width],
         advantages=batch.advantages[rows],
         uids=tuple(batch.uids[int(row)] for row in rows),
         roles=tuple(batch.roles[int(row)] for row in rows),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from resetrl.types import (
     Completion,
@@ -63,7 +63,7 @@ class Learner(Protocol):
         """One optimizer step on the whole batch.
 
         Raises `resetrl.errors.TrainingError`, with parameters unchanged, if loss or gradient
-        is not finite.
+        is not finite, or if the loss needs a reference that was not kept.
         """
         ...
 
@@ -167,9 +167,19 @@ class Sampler(Protocol):
 class Loss(Protocol):
     """The objective, as a mean over the whole optimizer step."""
 
-    ignores_zero_advantage: ClassVar[bool]
-    """True if a rollout of advantage 0 adds nothing to the gradient, so that the learner may
-    leave out its forward pass; the counts in the batch keep counting it."""
+    @property
+    def ignores_zero_advantage(self) -> bool:
+        """True if a rollout of advantage 0 adds nothing to the gradient, so that the learner may
+        leave out its forward pass; the counts in the batch keep counting it. A ClassVar will do.
+        """
+        ...
+
+    @property
+    def needs_reference(self) -> bool:
+        """True if `batch.reference`, the initial policy's log-probabilities, must be there; the
+        learner then keeps a copy of the initial parameters. A ClassVar will do.
+        """
+        ...
 
     def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
         """This part's share of the loss (a scalar) and metrics that add up over the parts.
@@ -192,7 +202,14 @@ class Engine(Protocol):
 class LearnerSpec(Protocol):
     """The component behind `learner=`: starts a learner."""
 
-    def start(self, model: PreTrainedModel) -> Learner: ...
+    def start(self, model: PreTrainedModel, keep_reference: bool = False) -> Learner:
+        """A learner of the model's parameters.
+
+        With `keep_reference` it keeps their values of this moment, which are the initial ones
+        also where a checkpoint is loaded next, and puts `reference_logprobs` into the batches of
+        losses that need them.
+        """
+        ...
 
 
 __all__ = [

@@ -50,7 +50,7 @@ _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "verifier": ("verify",),
     "split": ("budget",),
     "sampler": ("budget", "sample"),
-    "loss": ("loss", "ignores_zero_advantage"),
+    "loss": ("loss", "ignores_zero_advantage", "needs_reference"),
     "task": ("problems", "verifier"),
     "engine": ("start",),
     "learner": ("start",),

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from resetrl.errors import TrainingError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -263,6 +265,8 @@ class TokenBatch:
     num_loss_tokens        true entries of the whole optimizer step's loss mask
     uids                   the prompt of each row, for error messages
     roles                  the part each row plays in its sampler's strategy, mostly ""
+    reference_logprobs     float32 [R, T] under the initial policy, temperature-scaled; None unless
+                           the loss says that it needs them: then the learner fills them in
     """
 
     token_ids: Tensor
@@ -275,6 +279,17 @@ class TokenBatch:
     num_loss_tokens: int
     uids: tuple[str, ...]
     roles: tuple[str, ...]
+    reference_logprobs: Tensor | None = None
+
+    @property
+    def reference(self) -> Tensor:
+        """`reference_logprobs`; raises TrainingError where there are none."""
+        if self.reference_logprobs is None:
+            raise TrainingError(
+                "the loss asks for the initial policy's log-probabilities and the batch has none: "
+                "let its needs_reference be True, and start the learner with keep_reference=True"
+            )
+        return self.reference_logprobs
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ def test_hook_resetrl_group_splits_registers_an_instance_with_its_values(tmp_pat
 
 
 def test_hook_resetrl_losses(tmp_path: Path) -> None:
-    body = "ignores_zero_advantage = True; loss = lambda self, logprobs, batch: (0, {})"
+    body = "ignores_zero_advantage = needs_reference = True; loss = lambda self, lp, batch: (0, {})"
     loss = registered(tmp_path, "resetrl_losses", body)
     assert loss.loss(0, 0) == (0, {})  # type: ignore[attr-defined]
 

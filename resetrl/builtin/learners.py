@@ -39,7 +39,7 @@ class Torch:
         if self.micro_batch < 1:
             raise ValueError(f"micro_batch is {self.micro_batch}: choose at least 1")
 
-    def start(self, model: PreTrainedModel) -> Learner:
+    def start(self, model: PreTrainedModel, keep_reference: bool = False) -> Learner:
         from resetrl.learners.torch import TorchLearner
 
         return TorchLearner(
@@ -49,4 +49,5 @@ class Torch:
             betas=(self.beta1, self.beta2),
             max_grad_norm=self.max_grad_norm,
             micro_batch=self.micro_batch,
+            keep_reference=keep_reference,
         )

@@ -1,10 +1,13 @@
-"""Built-in losses. Both are means over the whole optimizer step, whatever part they are given."""
+"""Built-in losses. Both are means over the whole optimizer step, whatever part they are given.
+
+Either may add a penalty `kl` x k3 to every loss token, averaged as its other token losses are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from resetrl.types import TokenBatch
 
@@ -22,16 +25,30 @@ class SuffixMean:
 
     -(1/N) sum_i A_i (1/n_i) sum_t m[i,t] log pi(y[i,t]), with N the rollouts of the optimizer
     step, also the fully masked ones (Samanta et al., arXiv 2605.25507, sec. 3).
+
+    kl: weight of the penalty on leaving the initial policy, 0 for none; usually 0.01.
     """
 
-    ignores_zero_advantage: ClassVar[bool] = True
+    kl: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_kl(self.kl)
+
+    @property
+    def ignores_zero_advantage(self) -> bool:
+        return self.kl == 0
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.kl > 0
 
     def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
         mask = batch.loss_mask.float()
-        counts = mask.sum(dim=1)
-        row_means = (logprobs * mask).sum(dim=1) / counts.clamp(min=1)
-        loss = -(batch.advantages * row_means).sum() / batch.num_rollouts
-        return loss, {"learner/kl_to_old": _mean_kl(logprobs, batch)}
+        penalties, metrics = _penalties(self.kl, logprobs, batch)
+        token_losses = (penalties - batch.advantages[:, None] * logprobs) * mask
+        row_means = token_losses.sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        metrics["learner/kl_to_old"] = _mean_kl(logprobs, batch)
+        return row_means.sum() / batch.num_rollouts, metrics
 
 
 @dataclass
@@ -41,17 +58,19 @@ class Clipped:
     ratio = exp(clamp(logp - old, -20, 20)); per token max(-A r, -A clip(r, 1-low, 1+high)), and
     for A < 0 at most -A c. Aggregations: over all loss tokens; or over rollouts, of each one's
     token mean, token sum, or token sum / `fixed_length`.
-    """
 
-    ignores_zero_advantage: ClassVar[bool] = True
+    kl: weight of the penalty on leaving the initial policy, 0 for none; usually 0.01.
+    """
 
     clip_low: float = 0.2
     clip_high: float = 0.2
     dual_clip: float = 3.0
     aggregation: Aggregation = "token_mean"
     fixed_length: int = 5120
+    kl: float = 0.0
 
     def __post_init__(self) -> None:
+        _check_kl(self.kl)
         if not 0 < self.clip_low < 1 or self.clip_high <= 0:
             raise ValueError(
                 f"clip_low={self.clip_low}, clip_high={self.clip_high}: choose 0 < low < 1 and "
@@ -61,6 +80,14 @@ class Clipped:
             raise ValueError(f"dual_clip is {self.dual_clip}: choose a value above 1, usually 3")
         if self.fixed_length < 1:
             raise ValueError(f"fixed_length is {self.fixed_length}: choose at least 1")
+
+    @property
+    def ignores_zero_advantage(self) -> bool:
+        return self.kl == 0
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.kl > 0
 
     def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
         advantages = batch.advantages[:, None]
@@ -72,10 +99,10 @@ class Clipped:
         token_losses = capped.where(advantages < 0, token_losses)
         mask = batch.loss_mask.float()
         was_clipped = ((clipped > plain).float() * mask).sum().item()
-        return self._aggregate(token_losses * mask, mask, batch), {
-            "learner/kl_to_old": _mean_kl(logprobs, batch),
-            "learner/clip_fraction": was_clipped / max(batch.num_loss_tokens, 1),
-        }
+        penalties, metrics = _penalties(self.kl, logprobs, batch)
+        metrics["learner/kl_to_old"] = _mean_kl(logprobs, batch)
+        metrics["learner/clip_fraction"] = was_clipped / max(batch.num_loss_tokens, 1)
+        return self._aggregate((token_losses + penalties) * mask, mask, batch), metrics
 
     def _aggregate(self, token_losses: Tensor, mask: Tensor, batch: TokenBatch) -> Tensor:
         if self.aggregation == "token_mean":
@@ -86,6 +113,32 @@ class Clipped:
         elif self.aggregation == "seq_mean_token_sum_norm":
             row_sums = row_sums / self.fixed_length
         return row_sums.sum() / batch.num_rollouts
+
+
+def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
+    """exp(d) - d - 1 with d = reference - logprobs, for each token: an estimate of the KL.
+
+    Never negative, and unbiased for tokens drawn from the policy (Schulman, "Approximating KL
+    divergence", 2020). d is cut at 20, where exp would leave the range of float32.
+    """
+    difference = (reference - logprobs).clamp(max=20)
+    return difference.exp() - difference - 1
+
+
+def _check_kl(kl: float) -> None:
+    if not kl >= 0:
+        raise ValueError(f"kl is {kl}: choose 0 (no penalty) or more, usually 0.01")
+
+
+def _penalties(
+    kl: float, logprobs: Tensor, batch: TokenBatch
+) -> tuple[Tensor | float, dict[str, float]]:
+    """kl x k3 of each token [R, T], and this part's share of the mean k3 over the loss tokens."""
+    if kl == 0:
+        return 0.0, {}
+    k3 = kl_k3(logprobs, batch.reference)
+    share = (k3.detach() * batch.loss_mask).sum().item() / max(batch.num_loss_tokens, 1)
+    return kl * k3, {"learner/kl_to_initial": share}
 
 
 def _mean_kl(logprobs: Tensor, batch: TokenBatch) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from pathlib import Path
@@ -32,7 +33,10 @@ def token_logprobs(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
 
 
 class TorchLearner:
-    """AdamW with a constant learning rate, gradient-norm clipping and micro-batches."""
+    """AdamW with a constant learning rate, gradient-norm clipping and micro-batches.
+
+    With `keep_reference` it also holds a copy of the model as it is now, which never changes.
+    """
 
     def __init__(
         self,
@@ -43,8 +47,10 @@ class TorchLearner:
         betas: tuple[float, float],
         max_grad_norm: float,
         micro_batch: int,
+        keep_reference: bool = False,
     ) -> None:
         self._model = model
+        self._reference = copy.deepcopy(model).eval() if keep_reference else None
         self._max_grad_norm = max_grad_norm
         self._micro_batch = micro_batch
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -68,6 +74,8 @@ class TorchLearner:
         metrics: dict[str, float] = {"learner/trained_rollouts": float(len(rows))}
         for part_rows in rows.split(self._micro_batch):
             part = _to(take_rows(batch, part_rows), self._model.device)
+            if loss.needs_reference:
+                part = self._with_reference(part)
             value, part_metrics = loss.loss(token_logprobs(self._model, part), part)
             if not math.isfinite(value.item()):
                 self._refuse(f"the loss is {value.item()}", batch)
@@ -80,6 +88,12 @@ class TorchLearner:
             self._refuse(f"the gradient norm is {norm}", batch)
         self._optimizer.step()
         return Update(loss=total, grad_norm=norm, metrics=metrics)
+
+    @torch.no_grad()
+    def _with_reference(self, batch: TokenBatch) -> TokenBatch:
+        if self._reference is None:  # then reading batch.reference raises
+            return batch
+        return dataclasses.replace(batch, reference_logprobs=token_logprobs(self._reference, batch))
 
     def _refuse(self, what: str, batch: TokenBatch) -> None:
         self._optimizer.zero_grad(set_to_none=True)

@@ -120,7 +120,7 @@ def _build_resets(config: RunConfig, registry: Registry) -> Resets:
 
 
 def build_session(
-    config: RunConfig, registry: Registry, task: Task, loaded: LoadedModel
+    config: RunConfig, registry: Registry, task: Task, loaded: LoadedModel, method: Method
 ) -> Session:
     """The running parts: policy and learner on the loaded model, and the verifier."""
     engine = cast(Engine, build_component(registry, "engine", config.engine))
@@ -128,7 +128,7 @@ def build_session(
     verifier = cast(Verifier | None, build_component(registry, "verifier", config.verifier))
     return Session(
         policy=engine.start(loaded.model, loaded.tokenizer, config.model.delimiter),
-        learner=learner.start(loaded.model),
+        learner=learner.start(loaded.model, keep_reference=method.loss.needs_reference),
         verifier=verifier or task.verifier(),
         task=task,
         tokenizer=loaded.tokenizer,

@@ -169,7 +169,7 @@ def build_trainer(
     task = build_task(run, registry)
     method = build_method(run, registry)
     loaded = load_model(run.model)
-    session = build_session(run, registry, task, loaded)
+    session = build_session(run, registry, task, loaded, method)
     method.sampler.sample(0, [], method, session, Meter(session.policy.counters, 0))
     maker = PromptMaker(loaded, run.model, method.limits)
     training, held_out = task.problems("train"), task.problems("eval")

@@ -246,6 +246,7 @@ class FakeLoss:
     """The advantage-weighted sum of log-probabilities over the loss mask, a mean over rollouts."""
 
     ignores_zero_advantage: ClassVar[bool] = True
+    needs_reference: ClassVar[bool] = False
 
     def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
         weighted = batch.advantages[:, None] * logprobs * batch.loss_mask

@@ -1,11 +1,15 @@
 import dataclasses
+import math
+from typing import get_args
 
 import pytest
 import torch
 from parity import case, case_ids
 
 from resetrl.batch import take_rows
-from resetrl.builtin.losses import Clipped, SuffixMean
+from resetrl.builtin.losses import Aggregation, Clipped, SuffixMean
+from resetrl.errors import TrainingError
+from resetrl.testing import check_loss
 from resetrl.types import TokenBatch
 
 
@@ -130,3 +134,70 @@ def test_the_dual_clip_caps_the_loss_of_a_negative_advantage():
 def test_clip_options_out_of_range_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         Clipped(**options)
+
+
+LITERAL = {
+    "response_mask": [[1, 1], [1, 0]],
+    "old_log_prob": [[-1.0, -1.0], [-1.0, 0.0]],
+    "reset_advantage": [0.0, 0.0],
+    "suffix_start_idx": [0, 0],
+    "log_prob": [[-1.0, -1.0], [-1.0, -9.0]],
+}
+LN2 = math.log(2)
+
+
+def with_reference(batch, reference):
+    return dataclasses.replace(batch, reference_logprobs=torch.tensor(reference))
+
+
+@pytest.mark.parametrize(
+    ("loss", "value"),
+    [
+        # k3 is 2 - ln 2 - 1 on the first token, 0.5 + ln 2 - 1 on the second, 0 on the third.
+        (SuffixMean(kl=0.5), 0.5 * (0.5 * ((1 - LN2) + (LN2 - 0.5)) + 0.0) / 2),
+        (Clipped(kl=0.5), 0.5 * ((1 - LN2) + (LN2 - 0.5)) / 3),
+        (Clipped(kl=0.5, aggregation="seq_mean_token_sum"), 0.5 * 0.5 / 2),
+    ],
+)
+def test_the_penalty_on_leaving_the_initial_policy_in_literal_values(loss, value):
+    batch = with_reference(
+        recorded_batch(LITERAL, advantages=[0.0, 0.0], starts=[0, 0]),
+        [[-1.0 + LN2, -1.0 - LN2], [-1.0, 0.0]],
+    )
+    penalty, gradient, metrics = value_and_gradient(loss, LITERAL, batch)
+    assert penalty == pytest.approx(value, abs=1e-6)
+    # d k3 / d logp = 1 - exp(reference - logp): -1, then 1/2, then 0; nothing outside the mask.
+    assert gradient[0, 0].item() == pytest.approx(-2 * gradient[0, 1].item())
+    assert gradient[0, 0] < 0
+    assert gradient[1].tolist() == [0.0, 0.0]
+    assert metrics["learner/kl_to_initial"] == pytest.approx(0.5 / 3, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [SuffixMean(kl=0.01), Clipped(kl=0.01)])
+def test_a_penalised_loss_trains_every_rollout_and_raises_without_a_reference(loss):
+    assert loss.needs_reference
+    assert not loss.ignores_zero_advantage
+    with pytest.raises(TrainingError, match="keep_reference=True"):
+        loss.loss(torch.zeros(2, 2), recorded_batch(LITERAL, starts=[0, 0]))
+
+
+@pytest.mark.parametrize("loss", [SuffixMean(), Clipped()])
+def test_without_penalty_nothing_is_asked_of_the_initial_policy(loss):
+    assert not loss.needs_reference
+    assert loss.ignores_zero_advantage
+
+
+@pytest.mark.parametrize("kl", [0.0, 0.1])
+@pytest.mark.parametrize("aggregation", get_args(Aggregation))
+def test_every_aggregation_keeps_the_contract_with_and_without_penalty(aggregation, kl):
+    check_loss(Clipped(aggregation=aggregation, kl=kl))
+
+
+def test_the_suffix_mean_keeps_the_contract_with_penalty():
+    check_loss(SuffixMean(kl=0.1))
+
+
+@pytest.mark.parametrize("bad", [-0.1, math.nan])
+def test_a_negative_penalty_is_refused(bad):
+    with pytest.raises(ValueError, match="choose 0"):
+        SuffixMean(kl=bad)

@@ -137,3 +137,21 @@ def test_the_checkpoint_of_another_model_is_refused(tmp_path):
 def test_options_out_of_range_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         Torch(**options)
+
+
+def test_the_initial_policy_is_the_one_before_the_checkpoint_that_is_loaded(tmp_path):
+    first = Torch(lr=1e-2).start(random_llama(), keep_reference=True)
+    first.update(make_batch(), SuffixMean(kl=0.1))
+    first.save(tmp_path)
+    went_on = first.update(make_batch(), SuffixMean(kl=0.1))
+    resumed = Torch(lr=1e-2).start(random_llama(), keep_reference=True)
+    resumed.load(tmp_path)
+    again = resumed.update(make_batch(), SuffixMean(kl=0.1))
+    assert again == went_on
+    assert went_on.metrics["learner/kl_to_initial"] > 1e-4
+
+
+def test_at_the_initial_policy_the_penalty_is_zero():
+    learner = Torch().start(random_llama(), keep_reference=True)
+    update = learner.update(make_batch(), SuffixMean(kl=0.1))
+    assert update.metrics["learner/kl_to_initial"] == pytest.approx(0.0, abs=1e-7)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from resetrl.builtin.learners import Torch
 from resetrl.builtin.losses import SuffixMean
 from resetrl.builtin.verifiers import Exact
 from resetrl.plugins import KINDS, Component, load_plugins
@@ -236,15 +237,26 @@ def test_a_loss_with_one_thing_wrong_fails_the_check_for_it(wrong: str, checks: 
     assert checks & set(failing("loss", BrokenLoss(wrong)))
 
 
-def test_a_loss_that_says_nothing_about_advantage_0_is_asked_to() -> None:
+def test_a_loss_that_says_nothing_about_what_it_needs_is_asked_to() -> None:
     class Silent:
         def loss(self, logprobs: Any, batch: Any) -> Any:
             return SuffixMean().loss(logprobs, batch)
 
     assert failing("loss", Silent()) == {
         "keeps_its_word_on_advantage_0": "ignores_zero_advantage is None: say True or False in a "
-        "ClassVar[bool]"
+        "ClassVar[bool]",
+        "keeps_its_word_on_the_initial_policy": "needs_reference is None: say True or False in a "
+        "ClassVar[bool]",
     }
+
+
+def test_a_loss_that_claims_a_reference_it_never_reads_is_found_out() -> None:
+    class Claims(SuffixMean):
+        needs_reference = True
+
+    broken = failing("loss", Claims())
+    assert list(broken) == ["keeps_its_word_on_the_initial_policy"]
+    assert "read batch.reference" in broken["keeps_its_word_on_the_initial_policy"]
 
 
 def problems(*questions: str, uid: str = "p") -> tuple[Problem, ...]:
@@ -376,11 +388,9 @@ class BrokenLearner:
     def __init__(self, wrong: str) -> None:
         self.wrong = wrong
 
-    def start(self, model: Any) -> Any:
-        from resetrl.builtin.learners import Torch
-
+    def start(self, model: Any, keep_reference: bool = False) -> Any:
         self.model = model
-        self.inner = Torch().start(model)
+        self.inner = Torch().start(model, keep_reference)
         self.num_parameters = self.inner.num_parameters + (self.wrong == "count")
         return self
 
@@ -412,6 +422,8 @@ class BrokenLearner:
             load_model(self.model, folder / "model.safetensors")
         else:
             self.inner.load(folder)
+        if self.wrong == "reference":  # as if the copy were made when a run goes on
+            self.inner = Torch().start(self.model, keep_reference=True)
 
 
 @pytest.mark.parametrize(
@@ -422,13 +434,14 @@ class BrokenLearner:
         ("order", "learns_the_same_in_any_micro_batches_and_order"),
         ("optimizer", "restores_what_it_saved_to_the_last_bit"),
         ("not finite", "refuses_what_is_not_finite_and_changes_nothing"),
+        ("reference", "compares_with_the_initial_policy_where_a_loss_needs_it"),
     ],
 )
 def test_a_learner_with_one_thing_wrong_fails_the_check_for_it(wrong: str, check: str) -> None:
     @dataclasses.dataclass
     class Spec:
-        def start(self, model: Any) -> Any:
-            return BrokenLearner(wrong).start(model)
+        def start(self, model: Any, keep_reference: bool = False) -> Any:
+            return BrokenLearner(wrong).start(model, keep_reference)
 
     (broken,) = (each for each in contract_for("learner") if each.__name__ == check)
     with pytest.raises(AssertionError):

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -129,6 +129,32 @@ def refuses_what_is_not_finite_and_changes_nothing(spec: LearnerSpec) -> None:
     )
 
 
+def compares_with_the_initial_policy_where_a_loss_needs_it(spec: LearnerSpec) -> None:
+    """Also after updates and after loading a checkpoint; without a copy it refuses the loss."""
+    learner = spec.start(random_llama(), keep_reference=True)
+    seen = _References()
+    learner.update(sample_batch(), seen)
+    expected = dict(seen.logprobs)
+    learner.update(sample_batch(), seen)
+    other = spec.start(random_llama(), keep_reference=True)
+    with tempfile.TemporaryDirectory() as folder:
+        learner.save(Path(folder))
+        other.load(Path(folder))
+    other.update(sample_batch(), seen)
+    require(not _close(seen.logprobs, expected), "updates and checkpoint changed no probability")
+    for reference in seen.references:
+        require(
+            _close(reference, expected),
+            "batch.reference_logprobs are not those of the parameters the learner was started "
+            "with: copy them in start, and leave the copy alone in update and load",
+        )
+    try:
+        spec.start(random_llama()).update(sample_batch(), seen)
+    except TrainingError:
+        return
+    raise AssertionError("a loss that needs the initial policy was accepted without a copy of it")
+
+
 CHECKS = tuple(
     one_thread()(check)
     for check in (
@@ -137,6 +163,7 @@ CHECKS = tuple(
         learns_the_same_in_any_micro_batches_and_order,
         restores_what_it_saved_to_the_last_bit,
         refuses_what_is_not_finite_and_changes_nothing,
+        compares_with_the_initial_policy_where_a_loss_needs_it,
     )
 )
 
@@ -147,6 +174,7 @@ class _Broken:
 
     what: str
     ignores_zero_advantage: ClassVar[bool] = False
+    needs_reference: ClassVar[bool] = False
 
     def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
         total = logprobs.sum()
@@ -155,6 +183,32 @@ class _Broken:
         if self.what == "one row" and "problem-2" not in batch.uids:
             return total, {}
         return total * float("inf" if self.what == "inf" else "nan"), {}
+
+
+@dataclass
+class _References:
+    """A loss that keeps each update's reference log-probabilities, and the last one's own.
+
+    Both by problem and trimmed to the loss mask, because micro-batches and their order are free.
+    """
+
+    ignores_zero_advantage: ClassVar[bool] = False
+    needs_reference: ClassVar[bool] = True
+    references: list[dict[str, Tensor]] = field(default_factory=list)
+    logprobs: dict[str, Tensor] = field(default_factory=dict)
+
+    def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
+        if not self.references or batch.uids[0] in self.references[-1]:
+            self.references.append({})
+        for row, uid in enumerate(batch.uids):
+            mask = batch.loss_mask[row]
+            self.references[-1][uid] = batch.reference[row][mask].detach().clone()
+            self.logprobs[uid] = logprobs[row][mask].detach().clone()
+        return _LOSS.loss(logprobs, batch)
+
+
+def _close(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    return all(torch.allclose(tensor, other[uid], atol=1e-5) for uid, tensor in one.items())
 
 
 def _parameters(model: PreTrainedModel) -> dict[str, Tensor]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from resetrl.batch import build_batch, take_rows
+from resetrl.errors import TrainingError
 from resetrl.interfaces import Loss
 from resetrl.testing.contracts._require import require
 from resetrl.testing.fakes import make_rollout
@@ -15,11 +18,12 @@ _WRONG = Verdict(0.0, False)
 _TOLERANCE = 1e-6
 
 
-def sample_batch() -> TokenBatch:
+def sample_batch(loss: Loss) -> TokenBatch:
     """A base group of 4 and a reset group of 3, its third rollout without a suffix.
 
     Advantages are 1, -1, 0 and 0.5, then 1.5, -0.5 and -1; prompts have 6 tokens, completions 4
-    to 16, and the loss mask leaves the prefix of 6 tokens out.
+    to 16, and the loss mask leaves the prefix of 6 tokens out. If the loss needs the initial
+    policy, its log-probabilities are there, close to the old ones.
     """
     seed = make_rollout(["3+4=7", "7*6=3!", "\\boxed{3}"])
     base = (seed, make_rollout(["3+4=7", "\\boxed{7}"]), make_rollout(["\\boxed{2}"]))
@@ -30,11 +34,14 @@ def sample_batch() -> TokenBatch:
         Group("base", (*base, seed), (_WRONG,) * 4),
         Group("reset", resets, (_WRONG,) * 3, reset_state),
     )
-    return build_batch(groups, ((1.0, -1.0, 0.0, 0.5), (1.5, -0.5, -1.0)), temperature=0.7)
+    batch = build_batch(groups, ((1.0, -1.0, 0.0, 0.5), (1.5, -0.5, -1.0)), temperature=0.7)
+    if not getattr(loss, "needs_reference", False):
+        return batch
+    return dataclasses.replace(batch, reference_logprobs=batch.old_logprobs * 1.02)
 
 
 def is_a_finite_scalar_with_numbers_as_metrics(loss: Loss) -> None:
-    batch = sample_batch()
+    batch = sample_batch(loss)
     value, metrics = loss.loss(_logprobs(batch), batch)
     require(
         isinstance(value, Tensor) and value.shape == () and bool(value.isfinite()),
@@ -45,7 +52,7 @@ def is_a_finite_scalar_with_numbers_as_metrics(loss: Loss) -> None:
 
 
 def stays_finite_far_from_the_old_policy(loss: Loss) -> None:
-    batch = sample_batch()
+    batch = sample_batch(loss)
     for shift in (-60.0, 60.0):
         logprobs = (batch.old_logprobs + shift).requires_grad_()
         value, gradient = _value_and_gradient(loss, logprobs, batch)
@@ -57,7 +64,7 @@ def stays_finite_far_from_the_old_policy(loss: Loss) -> None:
 
 
 def has_no_gradient_outside_the_mask(loss: Loss) -> None:
-    batch = sample_batch()
+    batch = sample_batch(loss)
     _, gradient = _value_and_gradient(loss, _logprobs(batch), batch)
     places = ((gradient != 0) & ~batch.loss_mask).nonzero().tolist()
     require(
@@ -69,7 +76,7 @@ def has_no_gradient_outside_the_mask(loss: Loss) -> None:
 
 
 def is_the_sum_of_its_micro_batches(loss: Loss) -> None:
-    batch = sample_batch()
+    batch = sample_batch(loss)
     whole, metrics = loss.loss(_logprobs(batch), batch)
     for size in (1, 3):
         total, gradient, parts_metrics = _in_parts(loss, batch, size)
@@ -96,7 +103,7 @@ def keeps_its_word_on_advantage_0(loss: Loss) -> None:
         isinstance(ignores, bool),
         f"ignores_zero_advantage is {ignores!r}: say True or False in a ClassVar[bool]",
     )
-    batch = sample_batch()
+    batch = sample_batch(loss)
     _, gradient = _value_and_gradient(loss, _logprobs(batch), batch)
     require(
         not ignores or not bool(gradient[batch.advantages == 0].any()),
@@ -104,9 +111,29 @@ def keeps_its_word_on_advantage_0(loss: Loss) -> None:
     )
 
 
+def keeps_its_word_on_the_initial_policy(loss: Loss) -> None:
+    """Without the log-probabilities it says it needs it raises TrainingError."""
+    needs = getattr(loss, "needs_reference", None)
+    require(
+        isinstance(needs, bool),
+        f"needs_reference is {needs!r}: say True or False in a ClassVar[bool]",
+    )
+    if not needs:
+        return
+    batch = dataclasses.replace(sample_batch(loss), reference_logprobs=None)
+    try:
+        loss.loss(_logprobs(batch), batch)
+    except TrainingError:
+        return
+    raise AssertionError(
+        "needs_reference is True, but the loss does without: read batch.reference, which raises "
+        "where there is none"
+    )
+
+
 def makes_good_rollouts_more_probable(loss: Loss) -> None:
     """At the old policy, the gradient of every rollout of positive advantage adds up below 0."""
-    batch = sample_batch()
+    batch = sample_batch(loss)
     logprobs = batch.old_logprobs.clone().requires_grad_()
     _, gradient = _value_and_gradient(loss, logprobs, batch)
     sums = gradient.sum(dim=1)[(batch.advantages > 0) & batch.loss_mask.any(dim=1)]
@@ -122,6 +149,7 @@ CHECKS = (
     has_no_gradient_outside_the_mask,
     is_the_sum_of_its_micro_batches,
     keeps_its_word_on_advantage_0,
+    keeps_its_word_on_the_initial_policy,
     makes_good_rollouts_more_probable,
 )
 
