@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,8 @@ class RunContext:
 class Evaluation:
     """The held-out problems answered once each, without resets, after `step` training steps.
 
-    `judged[i]` is the rollout of the i-th held-out problem and its verdict.
+    `judged[i]` is the rollout of the i-th held-out problem and its verdict. `metrics` are what
+    the sampler added (`resetrl.interfaces.SelfEvaluation`), without the prefix `eval/`.
     """
 
     step: int
@@ -43,3 +44,4 @@ class Evaluation:
     reward: float
     judged: Sequence[tuple[Rollout, Verdict]]
     seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)

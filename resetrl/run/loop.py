@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from resetrl.errors import CheckpointError, PluginError, ResetrlError
+from resetrl.interfaces import SelfEvaluation
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
@@ -112,14 +113,15 @@ class Trainer:
         return dataclasses.replace(record, metrics={**record.metrics, **self.ledger.metrics()})
 
     def _evaluate(self, step: int) -> Evaluation:
-        """One completion of each held-out problem, without resets."""
+        """One completion of each held-out problem, and what the sampler makes of them."""
         started = time.perf_counter()
         settings = self.config.evaluation
+        sampling = Sampling(settings.temperature, settings.top_p)
         requests = [
             Request(
                 prompt_ids=prompt.token_ids,
                 rng_seed=derive_seed(self.config.seed, "evaluation", prompt.uid),
-                sampling=Sampling(settings.temperature, settings.top_p),
+                sampling=sampling,
                 limits=self.method.limits,
             )
             for prompt in self.held_out
@@ -127,12 +129,19 @@ class Trainer:
         completions = self.session.policy.generate(requests)
         rollouts = [Rollout(p, c) for p, c in zip(self.held_out, completions, strict=True)]
         verdicts = self.session.verifier.verify(rollouts)
+        answers = list(zip(rollouts, verdicts, strict=True))
+        metrics: Mapping[str, float] = {}
+        if isinstance(self.method.sampler, SelfEvaluation):
+            method = dataclasses.replace(self.method, sampling=sampling)
+            meter = Meter(self.session.policy.counters, num_parameters=0)
+            metrics = self.method.sampler.evaluate(answers, method, self.session, meter)
         return Evaluation(
             step=step,
             accuracy=sum(verdict.correct for verdict in verdicts) / len(verdicts),
             reward=sum(verdict.reward for verdict in verdicts) / len(verdicts),
-            judged=list(zip(rollouts, verdicts, strict=True)),
+            judged=answers,
             seconds=time.perf_counter() - started,
+            metrics=metrics,
         )
 
     def _checkpoint(self, step: int) -> Path:

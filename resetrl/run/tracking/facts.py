@@ -53,8 +53,9 @@ def step_record_metrics(record: StepRecord) -> dict[str, float]:
 
 
 def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """`eval/accuracy`, `eval/reward` and `eval/seconds`."""
+    """`eval/accuracy`, `eval/reward`, `eval/seconds`, and what the sampler added."""
     return {
+        **{f"eval/{name}": value for name, value in evaluation.metrics.items()},
         "eval/accuracy": evaluation.accuracy,
         "eval/reward": evaluation.reward,
         "eval/seconds": evaluation.seconds,
