@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from resetrl.errors import CheckpointError, ConfigError
+from resetrl.method_presets import shipped_methods
 from resetrl.models import ModelConfig
 from resetrl.plugins import KINDS, Registry, list_names
 from resetrl.run.config import RunConfig, component_schema, config_dir
@@ -46,6 +47,8 @@ def register_schemas(registry: Registry) -> None:
             package=component.kind,
             node=component_schema(component),
         )
+    for method in registry.methods.values():
+        store.store(group="method", name=method.name, package="_global_", node=method.node())
 
 
 @contextmanager
@@ -170,8 +173,15 @@ def _innermost(error: BaseException) -> str:
 def _choices(group: str, text: str, registry: Registry) -> list[str]:
     if group in KINDS:
         return registry.names(group)
+    if group == "method":
+        return method_names(registry)
     listed = [line.strip() for line in text.splitlines() if line.startswith("\t")]
     return [name for name in listed if name != "schema"]
+
+
+def method_names(registry: Registry) -> list[str]:
+    """Every choice of `method=`: the shipped ones and those of plugins."""
+    return sorted([*shipped_methods(), *registry.methods])
 
 
 def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list[str]:
