@@ -74,8 +74,8 @@ class SPOTree:
         ]
         metrics = {}
         if prompts:
-            metrics["draws/accuracy"] = fmean(verdict.correct for verdict in verdicts.values())
-            metrics["tree/value"] = fmean(values[place,] for place in range(len(prompts)))
+            right = node_values({path: float(v.correct) for path, v in verdicts.items()})
+            metrics["draws/accuracy"] = fmean(right[place,] for place in range(len(prompts)))
             metrics["tree/leaves"] = len(leaves) / len(prompts)
         return Sampled(groups, judged, metrics)
 
