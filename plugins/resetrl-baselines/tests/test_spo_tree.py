@@ -104,6 +104,13 @@ def test_a_segment_that_ends_at_the_runs_own_limit_is_a_leaf(surroundings: Any) 
     assert [rollout.completion.stop for rollout in group.rollouts] == ["max_thoughts"] * 2
 
 
+def test_a_segment_behind_which_the_context_has_no_room_is_a_leaf(surroundings: Any) -> None:
+    # The prompt has 4 tokens and the segment 10: a thought of 10 would need a context of 24.
+    around = surroundings(SPOTree(segment_len=10), [["aaaa", "bbbb"]] * 2, context_len=23)
+    (group,) = around.sample().groups
+    assert [rollout.completion.stop for rollout in group.rollouts] == ["budget"] * 2
+
+
 def test_values_and_advantages_of_a_full_tree_are_the_references(parity: Any) -> None:
     case = parity("spo_tree_adv")
     paths = [tuple(path) for path in case["input"]["paths"]]

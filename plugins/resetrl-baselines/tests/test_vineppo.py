@@ -64,7 +64,7 @@ def test_continuations_are_accounted_for_as_discarded(surroundings: Any) -> None
 
 
 def test_an_answer_at_once_and_an_empty_completion_are_one_row_each(surroundings: Any) -> None:
-    around = surroundings(VinePPO(rollouts=2, samples=2), [RIGHT, []])
+    around = surroundings(VinePPO(rollouts=2, samples=2), [RIGHT, ["<eos>"]])
     groups = around.sample().groups
     assert [group.shaped_rewards for group in groups] == [(0.5,), (-0.5,)]
 

@@ -96,7 +96,7 @@ class SPOTree:
             purpose = "branch" if depth else "draw"
             drawn = generate_wave(purpose, step, origins, level, session, meter)
             for path, segment in zip(paths, drawn, strict=True):
-                goes_on = limits[depth] != method.limits and _has_room(segment, method.limits)
+                goes_on = depth + 1 < len(self.branching) and _goes_on(segment, method, session)
                 segments[path] = unfinished(segment) if goes_on else segment
             growing = [path for path in paths if not segments[path].completion.is_whole]
         return segments
@@ -134,11 +134,14 @@ def _prefix(segment: Rollout | None) -> Prefix:
     return segment.completion.first_thoughts(len(segment.completion.thoughts))
 
 
-def _has_room(segment: Rollout, limits: Limits) -> bool:
-    """Whether only its level's limit ended a segment."""
-    completion = segment.completion
+def _goes_on(segment: Rollout, method: Method, session: Session) -> bool:
+    """Whether only its level's limit ended a segment: a further thought fits behind it."""
+    completion, limits = segment.completion, method.limits
     needed = len(completion.token_ids) + limits.max_thought_len
-    return completion.stop == "budget" and needed <= limits.max_completion_len
+    room = limits.max_completion_len
+    if session.context_len is not None:
+        room = min(room, session.context_len - len(segment.prompt.token_ids))
+    return completion.stop == "budget" and needed <= room
 
 
 def _families(paths: Mapping[Path, object]) -> list[list[Path]]:
