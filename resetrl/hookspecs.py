@@ -1,9 +1,10 @@
 """The whole extension surface of resetrl: implement any of these in a plugin.
 
-The first hooks return components by name; the last four observe a run. None is called in the
-middle of the step's arithmetic. A component is a plain dataclass (see `resetrl.interfaces`): its
-fields are its options and its hydra schema, its docstring its help. In place of a class an
-instance may be registered; its values are then the defaults under that name.
+The first hooks return components by name, `resetrl_methods` presets that choose among them; the
+last four observe a run. None is called in the middle of the step's arithmetic. A component is a
+plain dataclass (see `resetrl.interfaces`): its fields are its options and its hydra schema, its
+docstring its help. In place of a class an instance may be registered; its values are then the
+defaults under that name.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ hookimpl = pluggy.HookimplMarker("resetrl")
 
 Components = Mapping[str, object]
 """Component classes, or instances of them, by the name a configuration uses."""
+
+Methods = Mapping[str, Mapping[str, object]]
+"""What a file of conf/method/ holds, as a mapping, by the name of the method."""
 
 
 @hookspec
@@ -69,6 +73,12 @@ def resetrl_engines() -> Components:
 @hookspec
 def resetrl_learners() -> Components:
     """Learners (`resetrl.interfaces.LearnerSpec`), for `learner=`."""
+    return {}
+
+
+@hookspec
+def resetrl_methods() -> Methods:
+    """Methods (`resetrl.method_presets`), each the components and values of one, for `method=`."""
     return {}
 
 

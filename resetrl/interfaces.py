@@ -141,12 +141,15 @@ class Sampler(Protocol):
     """A whole rollout strategy: what is generated from a step's prompts, and what of it trained.
 
     The built-in one is `resetrl.step.Resets`, which GRPO, RRPO, SRPO and the oracle share; others
-    are for algorithms that no split describes.
+    are for algorithms that no split describes. One may also have `SelfEvaluation.evaluate`.
     """
 
     @property
     def budget(self) -> int:
-        """Rollouts trained a prompt; must equal the run's `budget`."""
+        """Rollouts trained a prompt; must equal the run's `budget`.
+
+        Parts that are trained on their own (`stop="unfinished"`) do not count.
+        """
         ...
 
     def sample(
@@ -154,12 +157,31 @@ class Sampler(Protocol):
     ) -> Sampled:
         """Generate, verify and group rollouts of all prompts, each wave in one engine call.
 
-        `resetrl.waves.sample_wave` does one wave. Whatever asks the policy stands in
-        `with meter.phase(name):`, so that the ledger knows of it; random choices come from
+        `resetrl.waves.sample_wave` does one wave; its purpose is the ledger's phase. Whatever else
+        asks the policy stands in `with meter.phase(name):`; other random choices come from
         `resetrl.rng.derive_seed(session.run_seed, step, prompt.uid, purpose, index)`.
 
         A run calls it once without prompts before anything is generated, so that a sampler which
         cannot work with the task or model can refuse at once.
+        """
+        ...
+
+
+@runtime_checkable
+class SelfEvaluation(Protocol):
+    """A sampler that goes on in evaluations where others end: with a second turn, for instance."""
+
+    def evaluate(
+        self,
+        answers: Sequence[tuple[Rollout, Verdict]],
+        method: Method,
+        session: Session,
+        meter: Meter,
+    ) -> Mapping[str, float]:
+        """Metrics of its own, `second_turn_accuracy` for `eval/second_turn_accuracy`.
+
+        `answers` are the plain ones to all held-out problems; `method` holds the evaluation's
+        sampling instead of the training's. Random choices must not depend on the step.
         """
         ...
 
@@ -224,6 +246,7 @@ __all__ = [
     "ResetSelector",
     "Sampler",
     "SelectorContext",
+    "SelfEvaluation",
     "StepChecker",
     "Task",
     "Verifier",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from resetrl.advantages import Scale
+from resetrl.advantages import Scale, binarise
 from resetrl.interfaces import Learner, Loss, Policy, Sampler, SelectorContext, Task, Verifier
 from resetrl.rng import derive_seed
-from resetrl.types import Limits, Rollout, Sampling
+from resetrl.types import Limits, Rollout, Sampling, Verdict
 from resetrl.updates import Updates
 
 if TYPE_CHECKING:
@@ -34,12 +35,19 @@ class Method:
     limits: Limits
     updates: Updates = field(default_factory=Updates)
 
+    def rewards(self, verdicts: Sequence[Verdict]) -> list[float]:
+        """The rewards to be compared: the verdicts' own, or binarised where the run wants that."""
+        rewards = [verdict.reward for verdict in verdicts]
+        return binarise(rewards) if self.binarise_rewards else rewards
+
 
 @dataclass(frozen=True)
 class Session:
     """What a step works with besides: the model as policy and as learner, the judge, the seed.
 
-    `localization_prompt` is the model's preset for questions about its own rollouts.
+    `localization_prompt` is the model's preset for questions about its own rollouts. `chat` says
+    whether completion prompts are wrapped by the chat template; `context_len` are the tokens that
+    prompt and completion may have together, None if that is not known.
     """
 
     policy: Policy
@@ -50,6 +58,8 @@ class Session:
     delimiter: str
     localization_prompt: str
     run_seed: int
+    chat: bool = field(default=False, kw_only=True)
+    context_len: int | None = field(default=None, kw_only=True)
 
     def selector_context(self, step: int) -> SelectorContext:
         """What a reset selector may use in a step."""

@@ -15,20 +15,22 @@ def step_metrics(
 ) -> dict[str, float]:
     """Rewards, group variance, corrections, reset quality and accounting of one step.
 
-    Shares over nothing (no reset group in the step) are left out rather than logged as 0.
+    Shares over nothing (no reset group in the step) are left out rather than logged as 0. Parts
+    of rollouts that are trained on their own count in no mean over rollouts.
     """
     groups = sampled.groups
     resets = [group for group in groups if group.kind == "reset"]
     trained = [rollout for group in groups for rollout in group.rollouts]
+    whole = [rollout for rollout in trained if rollout.completion.is_whole]
     return {
         **sampled.metrics,
-        "reward/mean": _mean([reward for group in groups for reward in group.rewards]),
+        "reward/mean": _mean([v.reward for group in groups for v in _whole_verdicts(group)]),
         **_group_metrics(groups),
         "groups/with_variance": _share(any(row) for row in advantages),
         **_reset_metrics(resets),
         **_localization_metrics(resets, task, delimiter),
-        **_shape_metrics(trained),
-        **_rollout_accounting(trained, sampled.draws),
+        **_shape_metrics(whole),
+        **_rollout_accounting(whole, sampled.draws),
     }
 
 
@@ -46,10 +48,16 @@ def _group_metrics(groups: Sequence[Group]) -> dict[str, float]:
     metrics: dict[str, float] = {}
     for kind in dict.fromkeys(group.kind for group in groups):
         mine = [group for group in groups if group.kind == kind]
-        correct = (verdict.correct for group in mine for verdict in group.verdicts)
-        metrics[f"{kind}/accuracy"] = _share(correct)
+        correct = [verdict.correct for group in mine for verdict in _whole_verdicts(group)]
+        if correct:
+            metrics[f"{kind}/accuracy"] = _share(correct)
         metrics[f"{kind}/with_variance"] = _share(len(set(group.rewards)) > 1 for group in mine)
     return metrics
+
+
+def _whole_verdicts(group: Group) -> list[Verdict]:
+    pairs = zip(group.rollouts, group.verdicts, strict=True)
+    return [verdict for rollout, verdict in pairs if rollout.completion.is_whole]
 
 
 def _reset_metrics(resets: Sequence[Group]) -> dict[str, float]:

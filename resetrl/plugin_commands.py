@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resetrl.errors import ConfigError, PluginError
+from resetrl.method_presets import MethodPreset
 from resetrl.plugin_sources import distribution_name
 from resetrl.plugins import (
     KINDS,
@@ -48,16 +49,17 @@ def list_(
     kind: Annotated[str | None, typer.Option(help="Only one kind, such as reset_selector.")] = None,
     plugin_path: PluginPaths = None,
 ) -> None:
-    """Show every component and every plugin, with where each comes from."""
-    if kind is not None and kind not in KINDS:
-        raise ConfigError(f"kind {kind!r} is unknown: choose {', '.join(KINDS)}")
+    """Show every component and method of every plugin, with where each comes from."""
+    if kind is not None and kind not in (*KINDS, "method"):
+        raise ConfigError(f"kind {kind!r} is unknown: choose {', '.join(KINDS)}, method")
     registry = load_plugins(plugin_path or ())
     components = [component for component in registry if kind in (None, component.kind)]
+    methods = list(registry.methods.values()) if kind in (None, "method") else []
     if as_json:
-        typer.echo(json.dumps(_as_json(registry, components), indent=2, default=str))
+        typer.echo(json.dumps(_as_json(registry, components, methods), indent=2, default=str))
         return
     console = Console(highlight=False)
-    console.print(_component_table(components))
+    console.print(_component_table(components, methods))
     console.print(_plugin_table(registry))
 
 
@@ -233,7 +235,7 @@ def add_row(table: Table, *cells: str) -> None:
     table.add_row(*(Text(cell) for cell in cells))
 
 
-def _component_table(components: Sequence[Component]) -> Table:
+def _component_table(components: Sequence[Component], methods: Sequence[MethodPreset]) -> Table:
     table = _table("kind", "name", "what it does", "from")
     families: dict[tuple[str, str], list[Component]] = {}
     for component in components:
@@ -245,6 +247,10 @@ def _component_table(components: Sequence[Component]) -> Table:
             what = f"{len(members)} components, such as {first.name}: {what}"
         source = first.source
         add_row(table, kind, family, what, f"{source.distribution} {source.version}")
+    for method in methods:
+        source = method.source
+        where = f"{source.distribution} {source.version}"
+        add_row(table, "method", method.name, method.summary, where)
     return table
 
 
@@ -262,7 +268,9 @@ def _plugin_table(registry: Registry) -> Table:
     return table
 
 
-def _as_json(registry: Registry, components: Sequence[Component]) -> dict[str, object]:
+def _as_json(
+    registry: Registry, components: Sequence[Component], methods: Sequence[MethodPreset]
+) -> dict[str, object]:
     return {
         "components": [
             {
@@ -285,6 +293,15 @@ def _as_json(registry: Registry, components: Sequence[Component]) -> dict[str, o
                 **_source_as_json(component.source),
             }
             for component in components
+        ],
+        "methods": [
+            {
+                "name": method.name,
+                "choices": dict(method.choices),
+                "values": dict(method.values),
+                **_source_as_json(method.source),
+            }
+            for method in methods
         ],
         "plugins": [
             {"plugin": plugin, "hooks": registry.hooks_of(plugin), **_source_as_json(source)}

@@ -1,4 +1,4 @@
-"""Loads plugins and keeps the components they register, with where each came from.
+"""Loads plugins and keeps the components and methods they register, with where each came from.
 
 Sources, in this order: the built-in components, entry points of the group `resetrl.plugins`, and
 the files or folders of `plugin_paths`. Nothing is skipped in silence: a plugin that does not
@@ -22,6 +22,7 @@ import pluggy
 from resetrl import hookspecs
 from resetrl.errors import ConfigError, PluginError, list_names
 from resetrl.interfaces import Loss, ResetSelector, Sampler, Task, Verifier
+from resetrl.method_presets import METHODS_HOOK, MethodPreset, read_preset
 from resetrl.plugin_sources import (
     ENTRY_POINT_GROUP,
     Plugin,
@@ -53,7 +54,7 @@ _NESTED_KINDS: Mapping[object, str] = {
 """An option of one of these types is a component itself, chosen as `kind/option=name`."""
 
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("resetrl_"))
-"""Every hook, components' first, then observers'."""
+"""Every hook: components', methods', observers'."""
 
 _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "reset_selector": ("select",),
@@ -121,10 +122,14 @@ class Component:
 
 @dataclass
 class Registry:
-    """All components, and the plugin manager that calls the observers."""
+    """All components and methods, and the plugin manager that calls the observers.
+
+    `methods` are those of plugins; the shipped ones are files of conf/method/.
+    """
 
     manager: pluggy.PluginManager
     components: dict[tuple[str, str], Component] = field(default_factory=dict)
+    methods: dict[str, MethodPreset] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
@@ -226,6 +231,10 @@ def load_plugins(
             source = registry.sources[implementation.plugin_name]
             for name, registered in _call(hook_name, implementation.function, source).items():
                 _add(registry, kind, name, registered, source)
+    for implementation in getattr(manager.hook, METHODS_HOOK).get_hookimpls():
+        source = registry.sources[implementation.plugin_name]
+        for name, values in _call(METHODS_HOOK, implementation.function, source).items():
+            _add_method(registry, name, values, source)
     return registry
 
 
@@ -278,15 +287,15 @@ def _call(
         ) from error
     if not isinstance(components, Mapping):
         raise PluginError(
-            f"{source}: {hook_name} returned {components!r}: return {{name: component class}}"
+            f"{source}: {hook_name} returned {components!r}: return {{name: "
+            f"{'values' if hook_name == METHODS_HOOK else 'component class'}}}"
         )
     return components
 
 
 def _add(registry: Registry, kind: str, name: object, registered: object, source: Source) -> None:
     where = f"{kind} {name!r} of {source}"
-    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name):
-        raise PluginError(f"{where}: a name is made of letters, digits, _, -, . and /")
+    name = _checked_name(name, where)
     if (kind, name) in registry.components:
         other = registry.components[kind, name].source
         raise PluginError(
@@ -310,6 +319,31 @@ def _add(registry: Registry, kind: str, name: object, registered: object, source
         ) from error
     given = {} if registered is cls else {option: getattr(registered, option) for option in names}
     registry.components[kind, name] = Component(kind, name, cls, given, source)
+
+
+def _add_method(registry: Registry, name: object, values: object, source: Source) -> None:
+    where = f"method {name!r} of {source}"
+    preset = read_preset(_checked_name(name, where), values, source)
+    other = registry.methods.get(preset.name)
+    if other is not None:
+        raise PluginError(
+            f"method {name!r} is registered by both {other.source} and {source}: rename or drop one"
+        )
+    for kind, chosen in preset.choices.items():
+        if kind not in KINDS:
+            raise PluginError(f"{where} overrides {kind!r}: choose {', '.join(KINDS)}")
+        if chosen is not None and (kind, chosen) not in registry.components:
+            raise PluginError(
+                f"{where} chooses {kind} {chosen!r}, which is unknown: choose "
+                f"{list_names(registry.names(kind))}"
+            )
+    registry.methods[preset.name] = preset
+
+
+def _checked_name(name: object, where: str) -> str:
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)*", name):
+        raise PluginError(f"{where}: a name is made of letters, digits, _, -, . and /")
+    return name
 
 
 @functools.cache

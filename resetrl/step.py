@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from resetrl.advantages import binarise, group_advantages
+from resetrl.advantages import group_advantages
 from resetrl.interfaces import ResetSelector
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
@@ -103,7 +103,7 @@ def _base_group(draws: Draws, chosen: Sequence[int]) -> list[Group]:
 
 
 def _advantages(group: Group, method: Method) -> list[float]:
-    if group.shaped_rewards is not None:
-        return group_advantages(group.shaped_rewards, method.advantage)
-    rewards = binarise(group.rewards) if method.binarise_rewards else group.rewards
+    rewards = group.shaped_rewards
+    if rewards is None:
+        rewards = tuple(method.rewards(group.verdicts))
     return group_advantages(rewards, method.advantage)

@@ -21,7 +21,7 @@ from resetrl.errors import TrainingError
 if TYPE_CHECKING:
     from torch import Tensor
 
-StopReason = Literal["answer", "eos", "max_thoughts", "budget"]
+StopReason = Literal["answer", "eos", "max_thoughts", "budget", "unfinished"]
 Purpose = Literal["train", "eval"]
 
 
@@ -125,6 +125,7 @@ class Completion:
     (1-based) is `token_ids[thought_ends[k-2]:thought_ends[k-1]]`; tokens behind the last end can
     only be a closing EOS. `thoughts` are their texts, delimiter included. The first `prefix_len`
     tokens were re-entered, not drawn. `fragments` counts thoughts cut at the length limit.
+    `unfinished` is a part of a rollout that a sampler trains on its own, as it goes on elsewhere.
 
     Example: `Completion((8, 3, 9, 1), (-.1, -.2, -.1, 0.), (4,), ("4*6=4</thought>",), "answer")`
     """
@@ -142,6 +143,16 @@ class Completion:
     def num_drawn(self) -> int:
         """Tokens drawn for this completion, the re-entered prefix left out."""
         return len(self.token_ids) - self.prefix_len
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it ended, and is no part of a rollout that goes on elsewhere."""
+        return self.stop != "unfinished"
+
+    def first_thoughts(self, num: int) -> Prefix:
+        """The first so many thoughts as stored ids: nothing is decoded and re-encoded."""
+        end = self.thought_ends[num - 1] if num else 0
+        return Prefix(self.token_ids[:end], self.logprobs[:end], self.thought_ends[:num])
 
 
 @dataclass(frozen=True)
@@ -194,11 +205,8 @@ class ResetState:
 
     @property
     def prefix(self) -> Prefix:
-        """The seed's first h-1 thoughts as stored ids: nothing is decoded and re-encoded."""
-        kept = self.selection.thought - 1
-        seed = self.seed.completion
-        end = seed.thought_ends[kept - 1] if kept else 0
-        return Prefix(seed.token_ids[:end], seed.logprobs[:end], seed.thought_ends[:kept])
+        """The seed's first h-1 thoughts."""
+        return self.seed.completion.first_thoughts(self.selection.thought - 1)
 
 
 @dataclass(frozen=True)
@@ -239,8 +247,9 @@ class Group:
 class Sampled:
     """What a sampler has gathered from the prompts of one step, each rollout with its verdict.
 
-    `groups` are trained. `draws` holds every rollout that was drawn from a bare prompt, kept or
-    discarded. `metrics` are the sampler's own, flat and named like `draws/accuracy`.
+    `groups` are trained. `draws` holds every rollout drawn from a bare prompt, kept or discarded,
+    and any other that is not trained; one that is trained is the same object in both. `metrics`
+    are the sampler's own, flat and named like `draws/accuracy`.
     """
 
     groups: Sequence[Group]
@@ -329,9 +338,9 @@ class PhaseUsage:
 class StepRecord:
     """Everything one training step did, for tracking, the ledger and `resetrl show`.
 
-    `advantages[g][i]` belongs to `groups[g].rollouts[i]`. `draws` holds every rollout drawn from
-    a bare prompt with its verdict, kept or discarded. `metrics` are flat and named like
-    `reward/mean`; `phases` maps draw, localize, suffix, verify, learn, other to their usage.
+    `advantages[g][i]` belongs to `groups[g].rollouts[i]`. `draws` are those of `Sampled`.
+    `metrics` are flat and named like `reward/mean`; `phases` maps draw, localize, suffix, verify,
+    learn, other, and whatever phases another sampler has, to their usage.
     """
 
     step: int

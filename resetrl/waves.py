@@ -132,7 +132,19 @@ def sample_wave(
     session: Session,
     meter: Meter,
 ) -> Draws:
-    """Generate from every origin (prompt, prefix, index) in one call, and verify the rollouts.
+    """`generate_wave`, and the verdicts of its rollouts."""
+    return judge(generate_wave(purpose, step, origins, method, session, meter), session, meter)
+
+
+def generate_wave(
+    purpose: str,
+    step: int,
+    origins: Sequence[tuple[Prompt, Prefix, int]],
+    method: Method,
+    session: Session,
+    meter: Meter,
+) -> list[Rollout]:
+    """Generate from every origin (prompt, prefix, index) in one call.
 
     `purpose` names the phase in the ledger; with the run seed, the step, the prompt's uid and the
     index it also seeds the draws, so an index must not come twice for a prompt and purpose.
@@ -152,10 +164,16 @@ def sample_wave(
     with meter.phase(purpose):
         completions = session.policy.generate(requests)
     _refuse_empty(completions, origins, session.policy)
-    rollouts = [
+    return [
         Rollout(prompt, completion, index)
         for (prompt, _, index), completion in zip(origins, completions, strict=True)
     ]
+
+
+def judge(rollouts: Sequence[Rollout], session: Session, meter: Meter) -> Draws:
+    """The rollouts with their verdicts, in order."""
+    if not rollouts:
+        return []
     with meter.phase("verify"):
         verdicts = session.verifier.verify(rollouts)
     if len(verdicts) != len(rollouts):

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from resetrl import hookspecs
+from resetrl.method_presets import METHODS_HOOK
 from resetrl.plugin_commands import app
 from resetrl.plugins import KINDS, Registry, load_plugins
 from resetrl.run.context import Evaluation, RunContext
@@ -20,7 +21,7 @@ from resetrl.types import PhaseUsage, StepRecord, Update
 
 PAGE = (Path(__file__).parents[1] / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
 HOOKS = [name for name in vars(hookspecs) if name.startswith("resetrl_")]
-OBSERVERS = [hook for hook in HOOKS if hook not in KINDS.values()]
+OBSERVERS = [hook for hook in HOOKS if hook not in (*KINDS.values(), METHODS_HOOK)]
 
 
 def blocks(language: str, text: str = PAGE) -> list[str]:
@@ -73,6 +74,18 @@ def test_the_example_of_a_component_keeps_its_contract(hook: str, tmp_path: Path
     failures = [result for result in results if result.reason]
     # A built-in's instance is registered under another name: it has its class's docstring.
     assert len(results) > 3 and failures == []
+
+
+def test_the_example_of_a_method_composes(tmp_path: Path) -> None:
+    from resetrl.run.compose import compose, to_run_config
+
+    (example,) = blocks("python", section(METHODS_HOOK))
+    registry = load_plugins([saved(example, tmp_path)])
+    config = to_run_config(compose(["method=dr_grpo_clipped"], registry))
+    assert (config.method, config.advantage) == ("dr_grpo_clipped", "mean_only")
+    assert (config.split.name, config.reset_selector, config.loss.name) == ("grpo", None, "clipped")
+    assert config.loss.aggregation == "seq_mean_token_sum_norm"
+    assert config.loss.fixed_length == config.limits.max_completion_len == 192
 
 
 def test_the_examples_of_observers_write_the_notes_of_a_run(tmp_path: Path) -> None:

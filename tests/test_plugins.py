@@ -167,6 +167,12 @@ def test_hook_resetrl_group_splits_registers_an_instance_with_its_values(tmp_pat
     assert component.build({"base": 4}) == GroupSplit(4, (2, 2, 2))
 
 
+def test_hook_resetrl_samplers(tmp_path: Path) -> None:
+    body = "budget = 2; sample = lambda self, *arguments: arguments"
+    sampler = registered(tmp_path, "resetrl_samplers", body)
+    assert sampler.sample(1, []) == (1, [])  # type: ignore[attr-defined]
+
+
 def test_hook_resetrl_losses(tmp_path: Path) -> None:
     body = "ignores_zero_advantage = needs_reference = True; loss = lambda self, lp, batch: (0, {})"
     loss = registered(tmp_path, "resetrl_losses", body)
@@ -202,6 +208,82 @@ def test_hook_resetrl_learners(tmp_path: Path) -> None:
     body = "def start(self, model): return self.size"
     learner = registered(tmp_path, "resetrl_learners", body)
     assert learner.start(0) == 4  # type: ignore[attr-defined]
+
+
+METHOD = """
+    from resetrl.hookspecs import hookimpl
+
+
+    @hookimpl
+    def resetrl_methods():
+        return {"mine": {"defaults": [
+            {"override /split": "grpo"},
+            {"override /reset_selector": None},
+        ], "advantage": "none", "loss": {"kl": 0.5}}}
+"""
+
+
+def test_hook_resetrl_methods(tmp_path: Path) -> None:
+    registry = load_plugins([write(tmp_path / "mine.py", METHOD)])
+    preset = registry.methods["mine"]
+    assert preset.choices == {"split": "grpo", "reset_selector": None}
+    assert preset.values == {"advantage": "none", "loss": {"kl": 0.5}}
+    assert preset.summary == "split=grpo advantage=none loss.kl=0.5"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ('"mine"', '"grpo"', "resetrl ships a method of that name: choose another"),
+        ('"mine"', '"my method"', "a name is made of letters, digits, _, -, . and /"),
+        ('"grpo"', '"gppo"', "chooses split 'gppo', which is unknown: choose 1x4, 1x8, 2x4, grpo"),
+        (
+            "/split",
+            "/splits",
+            f"overrides 'splits': choose {', '.join(KINDS)}",
+        ),
+        (
+            '{"override /split": "grpo"}',
+            '"grpo"',
+            "has 'grpo' among its defaults: each is {'override /KIND': name}, with None for no "
+            "such component",
+        ),
+    ],
+)
+def test_a_method_that_makes_no_sense_is_named(
+    tmp_path: Path, before: str, after: str, reason: str
+) -> None:
+    file = write(tmp_path / "mine.py", METHOD.replace(before, after))
+    message = error_of(file)
+    assert message.startswith("method '") and f"of plugin_paths unversioned ({file})" in message
+    assert message.endswith(reason)
+
+
+def test_two_plugins_with_one_method_name_are_both_named(install: Install) -> None:
+    install("resetrl-one", "my_one", METHOD)
+    install("resetrl-two", "my_two", METHOD)
+    message = error_of()
+    assert message.startswith("method 'mine' is registered by both resetrl-")
+    assert "resetrl-one 1.2" in message and "resetrl-two 1.2" in message
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ("[]", "resetrl_methods returned []: return {name: values}"),
+        ('{"mine": []}', '"advantage": "none"}'),
+    ],
+)
+def test_what_is_no_mapping_is_no_method(tmp_path: Path, returned: str, reason: str) -> None:
+    text = f"""
+        from resetrl.hookspecs import hookimpl
+
+
+        @hookimpl
+        def resetrl_methods():
+            return {returned}
+    """
+    assert error_of(write(tmp_path / "mine.py", text)).endswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -368,7 +450,7 @@ def test_a_misspelt_hook_is_named_with_the_hooks_there_are(tmp_path: Path) -> No
         f"plugin_paths unversioned ({file}): unknown hook 'resetrl_reset_selector': did you mean "
         "resetrl_reset_selectors? The hooks are resetrl_reset_selectors, resetrl_verifiers, "
         "resetrl_group_splits, resetrl_samplers, resetrl_losses, resetrl_tasks, resetrl_engines, "
-        "resetrl_learners, "
+        "resetrl_learners, resetrl_methods, "
         "resetrl_run_started, resetrl_step_finished, resetrl_evaluated, resetrl_run_finished"
     )
 

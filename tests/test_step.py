@@ -17,7 +17,8 @@ from resetrl.testing import (
     make_problems,
 )
 from resetrl.testing.fakes import FakeTokenizer
-from resetrl.types import Limits, Prompt, Sampling, Selection
+from resetrl.types import Group, Limits, Prefix, Prompt, Sampled, Sampling, Selection, Verdict
+from resetrl.waves import generate_wave, judge, sample_wave
 
 ONE_BY_FOUR = GroupSplit(4, (4,))
 
@@ -260,6 +261,41 @@ def test_metrics_of_resets_in_literal_values():
         "stop/answer": 1.0,
     }
     assert {name: record.metrics[name] for name in expected} == expected
+
+
+def test_parts_of_rollouts_are_trained_but_count_in_no_mean_over_rollouts():
+    class Tree:
+        budget = 2
+
+        def sample(self, step, prompts, method, session, meter):
+            origins = [(prompts[0], Prefix(), index) for index in range(2)]
+            first = generate_wave("draw", step, origins, method, session, meter)
+            part = dataclasses.replace(
+                first[0], completion=dataclasses.replace(first[0].completion, stop="unfinished")
+            )
+            prefix = part.completion.first_thoughts(1)
+            suffix = sample_wave("branch", step, [(prompts[0], prefix, 2)], method, session, meter)
+            judged = [(part, Verdict(1.0, False)), *judge(first[1:], session, meter)]
+            groups = [
+                Group("level_1", *zip(*judged, strict=True), shaped_rewards=(3.0, 1.0)),
+                Group("level_2", *zip(*suffix, strict=True)),
+            ]
+            return Sampled(groups, [judged[1], *suffix], {"tree/leaves": 2.0})
+
+    policy = ScriptedPolicy([["a"], ["b", boxed(9)], ["c", boxed(1)]])
+    session = make_session(policy)
+    method = dataclasses.replace(make_method(), sampler=Tree(), advantage="mean_only")
+    record = train_step(1, make_prompts(1), method, session)
+    assert record.advantages == [[1.0, -1.0], [0.0]]
+    assert record.metrics["tree/leaves"] == 2.0
+    assert {name: record.metrics[name] for name in ("rollouts/trained", "rollouts/drawn")} == {
+        "rollouts/trained": 2.0,
+        "rollouts/drawn": 2.0,
+    }
+    assert record.metrics["reward/mean"] == 0.5
+    assert record.metrics["level_1/accuracy"] == 0.0
+    assert list(record.phases)[:3] == ["draw", "branch", "verify"]
+    assert session.learner.batches[0].loss_mask[2].long().tolist() == [0] * 5 + [1] * 6
 
 
 def test_recorded_prefixes_keep_their_ids_through_the_step():

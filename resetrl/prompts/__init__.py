@@ -3,11 +3,13 @@
 A preset is a file name of this folder without its ending, or a path to a template of your own.
 Templates are Jinja2 and see `question`, `thoughts` (delimiters stripped) and `reference` (or
 none). With a chat template in the tokenizer, localizations are wrapped as a user's message.
+
+Plugins keep templates of their own: `find_template` looks in their folder, `prompt_ids` renders.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,8 @@ from resetrl.errors import ConfigError
 if TYPE_CHECKING:
     from jinja2 import Template
     from transformers import PreTrainedTokenizerBase
+
+SHIPPED = Path(__file__).parent
 
 
 def completion_ids(
@@ -46,7 +50,7 @@ def shows_reference(preset: str) -> bool:
     """Whether a localization prompt has a place for the reference answer."""
     from jinja2 import Environment, meta
 
-    source = _path("localization", preset).read_text(encoding="utf-8")
+    source = find_template("localization", preset).read_text(encoding="utf-8")
     return "reference" in meta.find_undeclared_variables(Environment().parse(source))
 
 
@@ -64,25 +68,41 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> tup
     return tuple(tokenizer.encode(text))
 
 
-@lru_cache
+def prompt_ids(
+    template: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    values: Mapping[str, object],
+    *,
+    chat: bool,
+) -> tuple[int, ...]:
+    """A template rendered with the values, as token ids; with `chat` as a user's message."""
+    return _encode(tokenizer, _compiled(template).render(values), chat=chat)
+
+
+def find_template(kind: str, preset: str, folder: Path = SHIPPED) -> Path:
+    """The file `<kind>_<preset>.txt` of a folder, or else the one that the preset is a path to.
+
+    Raises ConfigError with the presets of the folder listed.
+    """
+    shipped = folder / f"{kind}_{preset}.txt"
+    path = shipped if shipped.is_file() else Path(preset)
+    if not path.is_file():
+        names = sorted(file.stem.removeprefix(f"{kind}_") for file in folder.glob(f"{kind}_*.txt"))
+        raise ConfigError(
+            f"no {kind} prompt {preset!r}: choose {', '.join(names)}, or give a template's path"
+        )
+    return path
+
+
 def _template(kind: str, preset: str) -> Template:
+    return _compiled(find_template(kind, preset))
+
+
+@lru_cache
+def _compiled(path: Path) -> Template:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
         undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True, autoescape=False
     )
-    return environment.from_string(_path(kind, preset).read_text(encoding="utf-8"))
-
-
-def _path(kind: str, preset: str) -> Path:
-    """The template's file; raises ConfigError if the preset is neither shipped nor a file."""
-    shipped = Path(__file__).parent / f"{kind}_{preset}.txt"
-    path = shipped if shipped.is_file() else Path(preset)
-    if not path.is_file():
-        names = sorted(
-            p.stem.removeprefix(f"{kind}_") for p in shipped.parent.glob(f"{kind}_*.txt")
-        )
-        raise ConfigError(
-            f"no {kind} prompt {preset!r}: choose {', '.join(names)}, or give a template's path"
-        )
-    return path
+    return environment.from_string(path.read_text(encoding="utf-8"))

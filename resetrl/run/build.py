@@ -148,4 +148,6 @@ def build_session(
         delimiter=config.model.delimiter,
         localization_prompt=config.model.localization_prompt,
         run_seed=config.seed,
+        chat=config.model.chat,
+        context_len=int(loaded.model.config.max_position_embeddings),
     )

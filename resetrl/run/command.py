@@ -19,6 +19,7 @@ from resetrl.run.compose import (
     compose,
     config_hash,
     load_config,
+    method_names,
     run_with_hydra,
     save_config,
     to_run_config,
@@ -118,9 +119,9 @@ def _paths(value: object) -> list[str]:
 
 def _print_choices(registry: Registry, console: Console) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
-    for group in ("method", "model"):
-        names = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
-        table.add_row(f"[bold]{group}", ", ".join(names))
+    table.add_row("[bold]method", ", ".join(method_names(registry)))
+    models = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
+    table.add_row("[bold]model", ", ".join(models))
     for kind in KINDS:
         table.add_row(f"[bold]{kind}", list_names(registry.names(kind)))
     console.print(table)

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from resetrl.errors import CheckpointError, ConfigError
+from resetrl.method_presets import shipped_methods
 from resetrl.models import ModelConfig
 from resetrl.plugins import KINDS, Component, Registry, list_names
 from resetrl.run.config import RunConfig, component_schema, config_dir
@@ -48,6 +49,8 @@ def register_schemas(registry: Registry) -> None:
         )
         for option, kind in component.nested.items():
             _register_nested(registry, component, option, kind)
+    for method in registry.methods.values():
+        store.store(group="method", name=method.name, package="_global_", node=method.node())
 
 
 def _register_nested(registry: Registry, outer: Component, option: str, kind: str) -> None:
@@ -196,9 +199,16 @@ def _choices(path: str, text: str, registry: Registry) -> tuple[str, str, list[s
         return f"{group}/{option}", nested_name, [component.name for component in known]
     if group in KINDS:
         return group, name, registry.names(group)
+    if group == "method":
+        return group, name, method_names(registry)
     listed = [line.strip() for line in text.splitlines() if line.startswith("\t")]
     # Below the choices hydra lists where it looked, as provider=..., path=...
     return group, name, [each for each in listed if each != "schema" and "=" not in each]
+
+
+def method_names(registry: Registry) -> list[str]:
+    """Every choice of `method=`: the shipped ones and those of plugins."""
+    return sorted([*shipped_methods(), *registry.methods])
 
 
 def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list[str]:

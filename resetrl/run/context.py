@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +36,8 @@ class Evaluation:
     """The held-out problems answered once each, without resets, after `step` training steps.
 
     `judged[i]` is the rollout of the i-th held-out problem and its verdict; `usage` is what
-    drawing and judging them took.
+    drawing and judging them took. `metrics` are what the sampler added
+    (`resetrl.interfaces.SelfEvaluation`), without the prefix `eval/`.
     """
 
     step: int
@@ -44,6 +45,7 @@ class Evaluation:
     reward: float
     judged: Sequence[tuple[Rollout, Verdict]]
     usage: PhaseUsage
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 Points = list[tuple[int, float]]
 
 HELD_OUT, DRAWS, EXACT, CLEAN = "#0072B2", "#56B4E9", "#D55E00", "#009E73"
+FURTHER = ("#CC79A7", "#E69F00")
 """Colours told apart by colour-blind readers (Okabe and Ito, 2008)."""
 
 STYLE: dict[Any, Any] = {
@@ -32,6 +34,7 @@ STYLE: dict[Any, Any] = {
 def learning_curve(journal: Path, out: Path, title: str = "") -> None:
     """Draw held-out accuracy and accuracy of training draws over steps into the PNG `out`.
 
+    Accuracies that a sampler adds to evaluations, of a second turn for instance, are drawn too.
     Where the journal holds localization quality it has a second panel. Raises ResetrlError if
     there is no journal or the file cannot be written.
     """
@@ -93,7 +96,18 @@ def _draw_accuracy(axes: Axes, records: Sequence[JournalRecord]) -> None:
         axes.plot(
             *zip(*held_out, strict=True), "o-", color=HELD_OUT, label="held-out", ms=4, lw=1.8
         )
+    for colour, name in zip(FURTHER, further_accuracies(records), strict=False):
+        points, label = series(records, name), name.removeprefix("eval/").removesuffix("_accuracy")
+        axes.plot(
+            *zip(*points, strict=True), "s--", color=colour, label=label.replace("_", " "), ms=3.5
+        )
     _finish_axes(axes, "accuracy")
+
+
+def further_accuracies(records: Sequence[JournalRecord]) -> list[str]:
+    """The metrics `eval/<what>_accuracy` of a journal, in the order they came up."""
+    names = dict.fromkeys(name for record in records for name in record.metrics)
+    return [name for name in names if re.fullmatch(r"eval/\w+_accuracy", name)]
 
 
 def _draw_smoothed(axes: Axes, points: Points, label: str, colour: str) -> None:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from resetrl.errors import CheckpointError, PluginError, ResetrlError, RunPruned, TrainingError
+from resetrl.interfaces import SelfEvaluation
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
@@ -133,30 +134,38 @@ class Trainer:
         return dataclasses.replace(record, metrics={**record.metrics, **self.ledger.metrics()})
 
     def _evaluate(self, step: int) -> Evaluation:
-        """One completion of each held-out problem, without resets."""
+        """One completion of each held-out problem, and what the sampler makes of them."""
         meter = Meter(self.session.policy.counters, self.session.learner.num_parameters)
         settings = self.config.evaluation
+        sampling = Sampling(settings.temperature, settings.top_p)
         requests = [
             Request(
                 prompt_ids=prompt.token_ids,
                 rng_seed=derive_seed(self.config.seed, "evaluation", prompt.uid),
-                sampling=Sampling(settings.temperature, settings.top_p),
+                sampling=sampling,
                 limits=self.method.limits,
             )
             for prompt in self.held_out
         ]
+        metrics: Mapping[str, float] = {}
         with meter.phase("evaluate"):
             completions = self.session.policy.generate(requests)
             rollouts = [Rollout(p, c) for p, c in zip(self.held_out, completions, strict=True)]
             verdicts = self.session.verifier.verify(rollouts)
+            answers = list(zip(rollouts, verdicts, strict=True))
+            if isinstance(self.method.sampler, SelfEvaluation):
+                method = dataclasses.replace(self.method, sampling=sampling)
+                inner = Meter(self.session.policy.counters, num_parameters=0)
+                metrics = self.method.sampler.evaluate(answers, method, self.session, inner)
         usage = meter.usage()["evaluate"]
         self.ledger.add_evaluation(usage)
         return Evaluation(
             step=step,
             accuracy=sum(verdict.correct for verdict in verdicts) / len(verdicts),
             reward=sum(verdict.reward for verdict in verdicts) / len(verdicts),
-            judged=list(zip(rollouts, verdicts, strict=True)),
+            judged=answers,
             usage=usage,
+            metrics=metrics,
         )
 
     def _checkpoint(self, step: int) -> Path:

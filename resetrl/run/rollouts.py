@@ -233,25 +233,28 @@ def _group_row(step: int, saved: SavedGroup) -> dict[str, object]:
         "prompt_ids": group.prompt.token_ids,
         "mask_prefix": saved.mask_prefix,
         "delimiter": saved.delimiter,
-        "rollouts": [_rollout_row(rollout) for rollout in group.rollouts],
+        "rollouts": [_rollout_row(rollout, group.prompt) for rollout in group.rollouts],
         "verdicts": [_verdict_row(verdict) for verdict in group.verdicts],
         "advantages": saved.advantages,
     }
+    if group.shaped_rewards is not None:
+        row["shaped_rewards"] = group.shaped_rewards
     if state is not None:
         row["selection"] = {
             "thought": state.selection.thought,
             "status": state.selection.status,
             "reply": state.selection.reply,
         }
-        row["seed"] = _rollout_row(state.seed)
+        row["seed"] = _rollout_row(state.seed, group.prompt)
         row["seed_verdict"] = _verdict_row(state.seed_verdict)
         row["first_wrong"] = saved.first_wrong
     return row
 
 
-def _rollout_row(rollout: Rollout) -> dict[str, object]:
+def _rollout_row(rollout: Rollout, prompt: Prompt) -> dict[str, object]:
+    """A rollout of a group of that prompt; one that was asked otherwise keeps its own ids."""
     completion = rollout.completion
-    return {
+    row: dict[str, object] = {
         "index": rollout.index,
         "text": completion.text,
         "thoughts": completion.thoughts,
@@ -262,6 +265,11 @@ def _rollout_row(rollout: Rollout) -> dict[str, object]:
         "token_ids": completion.token_ids,
         "logprobs": [round(logprob, 6) for logprob in completion.logprobs],
     }
+    if rollout.role:
+        row["role"] = rollout.role
+    if rollout.prompt.token_ids != prompt.token_ids:
+        row["prompt_ids"] = rollout.prompt.token_ids
+    return row
 
 
 def _verdict_row(verdict: Verdict) -> dict[str, object]:
@@ -300,10 +308,13 @@ def _to_group(row: Mapping[str, Any]) -> SavedGroup:
     rollouts = tuple(_to_rollout(each, prompt) for each in row["rollouts"])
     verdicts = tuple(_to_verdict(each) for each in row["verdicts"])
     advantages = tuple(row["advantages"])
+    shaped = row.get("shaped_rewards")
     if not len(rollouts) == len(advantages) > 0:
         raise ValueError(f"{len(rollouts)} rollouts but {len(advantages)} advantages")
     return SavedGroup(
-        group=Group(row["kind"], rollouts, verdicts, state),
+        group=Group(
+            row["kind"], rollouts, verdicts, state, None if shaped is None else tuple(shaped)
+        ),
         advantages=advantages,
         mask_prefix=row["mask_prefix"],
         delimiter=row["delimiter"],
@@ -322,7 +333,8 @@ def _to_rollout(row: Mapping[str, Any], prompt: Prompt) -> Rollout:
         prefix_len=row["prefix_len"],
         fragments=row["fragments"],
     )
-    return Rollout(prompt, completion, row["index"])
+    own_ids = tuple(row.get("prompt_ids", prompt.token_ids))
+    return Rollout(Prompt(prompt.problem, own_ids), completion, row["index"], row.get("role", ""))
 
 
 def _to_verdict(row: Mapping[str, Any]) -> Verdict:

@@ -23,12 +23,22 @@ class ShowError(ResetrlError):
 
 @dataclass(frozen=True)
 class PromptTree:
-    """All groups of one prompt in one step, base groups before reset groups."""
+    """All groups of one prompt in one step, kind by kind: base, reset, then a sampler's own."""
 
     step: int
     problem: Problem
-    base: tuple[SavedGroup, ...]
-    resets: tuple[SavedGroup, ...]
+    groups: tuple[SavedGroup, ...]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(saved.group.kind for saved in self.groups))
+
+    @property
+    def resets(self) -> tuple[SavedGroup, ...]:
+        return self.of_kind("reset")
+
+    def of_kind(self, kind: str) -> tuple[SavedGroup, ...]:
+        return tuple(saved for saved in self.groups if saved.group.kind == kind)
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ def open_step(folder: Path, step: int | None) -> list[PromptTree]:
 
 
 def choose_prompt(folder: Path, step: int | None, uid: str | None) -> Choice:
-    """The prompt asked for or, by default, the first whose reset group's rewards differ."""
+    """The prompt asked for or, by default, the first that has something to compare."""
     trees = open_step(folder, step)
     return _first_telling(trees) if uid is None else _by_uid(folder, trees, step, uid)
 
@@ -101,7 +111,7 @@ def common_beginning(uids: Sequence[str]) -> str:
 
 def rewards_differ(saved: SavedGroup) -> bool:
     """Whether a group can teach anything: equal rewards have no better and worse."""
-    return len(set(saved.group.rewards)) > 1
+    return len(set(saved.group.shaped_rewards or saved.group.rewards)) > 1
 
 
 def _prompt_trees(step: int, groups: Sequence[SavedGroup]) -> list[PromptTree]:
@@ -109,22 +119,33 @@ def _prompt_trees(step: int, groups: Sequence[SavedGroup]) -> list[PromptTree]:
     for saved in groups:
         by_uid.setdefault(saved.group.prompt.uid, []).append(saved)
     return [
-        PromptTree(
-            step=step,
-            problem=mine[0].group.prompt.problem,
-            base=tuple(saved for saved in mine if saved.group.kind == "base"),
-            resets=tuple(saved for saved in mine if saved.group.kind == "reset"),
-        )
+        PromptTree(step, mine[0].group.prompt.problem, tuple(sorted(mine, key=_place_of_kind)))
         for mine in by_uid.values()
     ]
 
 
+def _place_of_kind(saved: SavedGroup) -> int:
+    return {"base": 0, "reset": 1}.get(saved.group.kind, 2)
+
+
 def first_telling(trees: Sequence[PromptTree]) -> int:
-    """The place of the first prompt worth showing: its resets differ, else it has any, else 0."""
-    for place, tree in enumerate(trees):
-        if any(rewards_differ(saved) for saved in tree.resets):
-            return place
-    return next((place for place, tree in enumerate(trees) if tree.resets), 0)
+    """The place of the first prompt worth showing: its resets differ, else it has any.
+
+    Where no prompt has resets it is the first with an advantage other than 0, else 0.
+    """
+    for worth in (
+        lambda tree: any(rewards_differ(saved) for saved in tree.resets),
+        lambda tree: bool(tree.resets),
+        _teaches,
+    ):
+        places = [place for place, tree in enumerate(trees) if worth(tree)]
+        if places:
+            return places[0]
+    return 0
+
+
+def _teaches(tree: PromptTree) -> bool:
+    return any(any(saved.advantages) for saved in tree.groups)
 
 
 def _first_telling(trees: Sequence[PromptTree]) -> Choice:
@@ -137,8 +158,11 @@ def _first_telling(trees: Sequence[PromptTree]) -> Choice:
     elif tree.resets:
         note = f"This is {where}: no reset group of this step has differing rewards."
         passed = [f"{each.problem.uid} ({why_passed(each)})" for each in trees[:place]]
+    elif _teaches(tree):
+        note = f"This is {where}, the first with an advantage other than 0."
+        passed = [f"{each.problem.uid} (every advantage is 0)" for each in trees[:place]]
     else:
-        note = f"This is {where}: no prompt of this step has a reset group."
+        note = f"This is {where}: no advantage of this step is other than 0."
         passed = []
     notes = [note]
     if passed:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from resetrl.run.rollouts import SavedGroup
 from resetrl.show.find import PromptTree, common_beginning, first_telling
 from resetrl.show.view import (
     GroupView,
@@ -21,7 +22,6 @@ from resetrl.show.view import (
     are_short,
     visible,
 )
-from resetrl.types import Verdict
 
 SHOWN_CHARACTERS = 400
 """Longer thoughts and replies lose their middle unless they are wanted in full."""
@@ -39,7 +39,7 @@ def print_prompt(console: Console, view: PromptView, *, full: bool) -> None:
         if group.seed is not None:
             node = node.add(_seed(group.seed, full))
         for rollout in group.rollouts:
-            node.add(_rollout(rollout, full))
+            node.add(_rollout(rollout, group.prefix_of, full))
     console.print(tree, highlight=False)
 
 
@@ -57,7 +57,7 @@ def _group_lines(group: GroupView) -> list[Text]:
     ]
 
 
-def _rollout(rollout: RolloutView, full: bool) -> RenderableType:
+def _rollout(rollout: RolloutView, prefix_of: str, full: bool) -> RenderableType:
     """A rollout's verdict and advantage, and the thoughts that were drawn for it."""
     lines: list[RenderableType] = [
         Text.assemble(
@@ -69,13 +69,18 @@ def _rollout(rollout: RolloutView, full: bool) -> RenderableType:
     ]
     if rollout.prefix:
         kept = f"thoughts 1-{len(rollout.prefix)}" if len(rollout.prefix) > 1 else "thought 1"
-        lines.append(Text(f"  {kept} of the seed, then", "dim"))
+        lines.append(Text(f"  {kept} {prefix_of}, then", "dim"))
     lines.append(Padding(_thoughts(rollout.thoughts, full), (0, 0, 0, 2)))
     return Group(*lines)
 
 
 def _mark(rollout: RolloutView) -> list[tuple[str, str]]:
-    mark = ("\N{HEAVY CHECK MARK} ", "green") if rollout.correct else ("\N{HEAVY BALLOT X} ", "red")
+    if rollout.is_part:
+        mark = ("\N{HORIZONTAL ELLIPSIS} ", "dim")
+    elif rollout.correct:
+        mark = ("\N{HEAVY CHECK MARK} ", "green")
+    else:
+        mark = ("\N{HEAVY BALLOT X} ", "red")
     return [mark, (rollout.title, "bold")]
 
 
@@ -85,7 +90,7 @@ def _facts(rollout: RolloutView) -> list[str]:
         facts.append(f"  answer {rollout.answer}")
     elif rollout.why:
         facts.append(f"  {rollout.why}")
-    if rollout.cut:
+    if rollout.cut and not rollout.is_part:
         facts.append(f"  ({rollout.stop})")
     return facts
 
@@ -189,28 +194,39 @@ def print_list(console: Console, trees: Sequence[PromptTree], steps: Sequence[in
     table.add_column("")
     table.add_column("prompt", overflow="fold")
     table.add_column("question", overflow="ellipsis", no_wrap=True, max_width=40)
-    for name in ("base", "suffixes", "reset at"):
+    kinds = list(dict.fromkeys(kind for tree in trees for kind in tree.kinds))
+    columns = ["suffixes" if kind == "reset" else visible(kind) for kind in kinds]
+    for name in columns:
         table.add_column(name, no_wrap=True)
+    has_resets = "reset" in kinds
+    if has_resets:
+        table.add_column("reset at", no_wrap=True)
     default = first_telling(trees)
     for place, tree in enumerate(trees):
         table.add_row(
             ">" if place == default else "",
             Text(visible(tree.problem.uid.removeprefix(shared))),
             Text(visible(" ".join(tree.problem.question.split()))),
-            _right([verdict for saved in tree.base for verdict in saved.group.verdicts]),
-            _right([verdict for saved in tree.resets for verdict in saved.group.verdicts]),
-            _reset_places(tree),
+            *(_right(tree.of_kind(kind)) for kind in kinds),
+            *([_reset_places(tree)] if has_resets else []),
         )
     console.print(table)
+    reset_at = "reset at: thought of the seed's thoughts. " if has_resets else ""
     console.print(
         Text(
-            "base, suffixes: right of all. reset at: thought of the seed's thoughts. "
+            f"{', '.join(columns)}: right of all. {reset_at}"
             "> is what `resetrl show` picks; another with --prompt, another step with --step."
         )
     )
 
 
-def _right(verdicts: Sequence[Verdict]) -> str:
+def _right(groups: Sequence[SavedGroup]) -> str:
+    verdicts = [
+        verdict
+        for saved in groups
+        for rollout, verdict in zip(saved.group.rollouts, saved.group.verdicts, strict=True)
+        if rollout.completion.is_whole
+    ]
     return f"{sum(v.correct for v in verdicts)} of {len(verdicts)}" if verdicts else "-"
 
 

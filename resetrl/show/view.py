@@ -40,11 +40,15 @@ CLAIMS: Mapping[str, str] = {
 
 DIRECTION_MARKS = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
+TITLES: Mapping[str, str] = {"base": "Base group", "reset": "Reset group"}
+"""What groups are called; a sampler's own kind is called as it is, `Second turn group`."""
+
 STOP_WORDS: Mapping[str, str] = {
     "answer": "ended at its answer",
     "eos": "ended without an answer",
     "max_thoughts": "cut off: no more thoughts allowed",
     "budget": "cut off: no more tokens allowed",
+    "unfinished": "goes on elsewhere",
 }
 
 
@@ -65,11 +69,13 @@ class ThoughtView:
 class RolloutView:
     """A rollout to display; `prefix` are the thoughts it shares, `thoughts` those drawn for it.
 
-    `answer` is what the verifier extracted and `why` its reason, "" where there is none.
+    `is_part` marks one that goes on elsewhere and is trained on its own. `answer` is what the
+    verifier extracted and `why` its reason, "" where there is none.
     """
 
     title: str
     correct: bool
+    is_part: bool
     reward: str
     advantage: float
     answer: str
@@ -104,13 +110,15 @@ class SeedView:
 class GroupView:
     """A group to display; `gradient` says which of its tokens are trained.
 
-    `prefix_trained` is true where a shared prefix carries gradient too, `short` where every
-    thought is so short that several fit a line.
+    `prefix_of` says whose thoughts a prefix is, where it is shown. `prefix_trained` is true where
+    a shared prefix carries gradient too, `short` where every thought is so short that several fit
+    a line.
     """
 
     title: str
     summary: str
     gradient: str
+    prefix_of: str
     prefix_trained: bool
     short: bool
     rollouts: tuple[RolloutView, ...]
@@ -131,16 +139,15 @@ class PromptView:
 
 def view_prompt(run: str, tree: PromptTree) -> PromptView:
     """The view of a prompt's groups; `run` is the name of the run."""
-    base = [rollout for saved in tree.base for rollout in saved.group.rollouts]
+    base = [rollout for saved in tree.of_kind("base") for rollout in saved.group.rollouts]
     return PromptView(
         run=visible(run),
         step=tree.step,
         uid=visible(tree.problem.uid),
         question=visible(tree.problem.question),
         reference=visible(tree.problem.reference),
-        groups=(
-            *(_group_view("Base group", saved, tree.base, base) for saved in tree.base),
-            *(_group_view("Reset group", saved, tree.resets, base) for saved in tree.resets),
+        groups=tuple(
+            _group_view(saved, tree.of_kind(saved.group.kind), base) for saved in tree.groups
         ),
     )
 
@@ -166,23 +173,29 @@ def _visible_character(character: str) -> str:
 
 
 def _group_view(
-    name: str, saved: SavedGroup, of_kind: Sequence[SavedGroup], base: Sequence[Rollout]
+    saved: SavedGroup, of_kind: Sequence[SavedGroup], base: Sequence[Rollout]
 ) -> GroupView:
-    title = name if len(of_kind) == 1 else f"{name} {of_kind.index(saved) + 1}"
     group = saved.group
-    word = "rollout" if group.kind == "base" else "suffix"
+    name = TITLES.get(group.kind, f"{visible(_words(group.kind)).capitalize()} group")
+    shaped = group.shaped_rewards or (None,) * len(group.rollouts)
     rollouts = tuple(
-        _rollout_view(f"{word} {number}", rollout, verdict, advantage, saved.delimiter)
-        for number, (rollout, verdict, advantage) in enumerate(
-            zip(group.rollouts, group.verdicts, saved.advantages, strict=True), start=1
+        _rollout_view(
+            f"{_word(group.kind, rollout)} {number}",
+            rollout,
+            verdict,
+            advantage,
+            saved.delimiter,
+            shaped_reward,
+        )
+        for number, (rollout, verdict, advantage, shaped_reward) in enumerate(
+            zip(group.rollouts, group.verdicts, saved.advantages, shaped, strict=True), start=1
         )
     )
-    right = sum(verdict.correct for verdict in group.verdicts)
-    mean = sum(group.rewards) / len(group.rewards)
     return GroupView(
-        title=title,
-        summary=f"{right} of {len(rollouts)} right, mean reward {mean:.2f}",
+        title=name if len(of_kind) == 1 else f"{name} {of_kind.index(saved) + 1}",
+        summary=_summary(saved),
         gradient=_gradient(saved, rollouts),
+        prefix_of="from above" if group.reset_state is None else "of the seed",
         prefix_trained=not saved.mask_prefix,
         short=are_short([*(each for r in rollouts for each in (*r.prefix, *r.thoughts))]),
         rollouts=rollouts,
@@ -190,11 +203,38 @@ def _group_view(
     )
 
 
+def _words(identifier: str) -> str:
+    return identifier.replace("_", " ")
+
+
+def _word(kind: str, rollout: Rollout) -> str:
+    """What a rollout of a kind of group is called: by its role, if it has one."""
+    if rollout.role:
+        return visible(_words(rollout.role))
+    if not rollout.completion.is_whole:
+        return "part"
+    return "suffix" if kind == "reset" else "rollout"
+
+
+def _summary(saved: SavedGroup) -> str:
+    group = saved.group
+    pairs = zip(group.rollouts, group.verdicts, strict=True)
+    whole = [verdict for rollout, verdict in pairs if rollout.completion.is_whole]
+    facts = []
+    if whole:
+        right = sum(verdict.correct for verdict in whole)
+        mean = sum(verdict.reward for verdict in whole) / len(whole)
+        facts.append(f"{right} of {len(whole)} right, mean reward {mean:.2f}")
+    if len(whole) < len(group.rollouts):
+        facts.append(_count(len(group.rollouts) - len(whole), "part"))
+    return ", ".join(facts)
+
+
 def _gradient(saved: SavedGroup, rollouts: Sequence[RolloutView]) -> str:
     """Which tokens of a group carry gradient, in a sentence."""
     if not any(saved.advantages):
         why = "" if rewards_differ(saved) else "Equal rewards: "
-        return f"{why}all advantages are 0, so these tokens are pushed neither way."
+        return f"{why}all advantages are 0, so no reward pushes these tokens."
     prefix = max(rollout.num_prefix_tokens for rollout in rollouts)
     if not prefix:
         return "Every token of these completions carries gradient."
@@ -202,6 +242,10 @@ def _gradient(saved: SavedGroup, rollouts: Sequence[RolloutView]) -> str:
         return (
             f"Every token carries gradient, the {prefix} tokens of the shared prefix included "
             "(mask_prefix=false)."
+        )
+    if saved.group.reset_state is None:
+        return (
+            f"Prefixes, of {_count(prefix, 'token')} at most, are masked: what follows is trained."
         )
     return (
         "Only the tokens behind the reset carry gradient: the shared prefix of "
@@ -249,7 +293,12 @@ def _judgement(chosen: int, first_wrong: int | None) -> str:
 
 
 def _rollout_view(
-    title: str, rollout: Rollout, verdict: Verdict, advantage: float, delimiter: str
+    title: str,
+    rollout: Rollout,
+    verdict: Verdict,
+    advantage: float,
+    delimiter: str,
+    shaped_reward: float | None = None,
 ) -> RolloutView:
     completion = rollout.completion
     thoughts = _thought_views(completion, delimiter)
@@ -257,7 +306,8 @@ def _rollout_view(
     return RolloutView(
         title=title,
         correct=verdict.correct,
-        reward=f"{verdict.reward:.3g}",
+        is_part=not completion.is_whole,
+        reward=_reward(verdict.reward, shaped_reward),
         advantage=advantage,
         answer=_detail(verdict, "extracted"),
         why=_detail(verdict, "why"),
@@ -268,6 +318,12 @@ def _rollout_view(
         prefix=thoughts[:kept],
         thoughts=thoughts[kept:],
     )
+
+
+def _reward(reward: float, shaped: float | None) -> str:
+    """The task's reward and, where it differs, what the sampler made of it."""
+    written = f"{reward:.3g}"
+    return written if shaped is None or shaped == reward else f"{written}, shaped {shaped:.3g}"
 
 
 def _detail(verdict: Verdict, name: str) -> str:

@@ -276,6 +276,24 @@ def test_a_runs_identity_is_its_configuration_but_for_where_it_is_kept(registry)
     assert config_hash(compose(["seed=1"], registry)) != plain
 
 
+def test_a_method_of_a_plugin_file_is_a_choice_as_any_other(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from resetrl.hookspecs import hookimpl\n\n"
+        "@hookimpl\n"
+        "def resetrl_methods():\n"
+        "    defaults = [{'override /split': 'grpo'}, {'override /reset_selector': None}]\n"
+        "    values = {'advantage': 'none', 'seed_policy': {'max_draws': '${budget}'}}\n"
+        "    return {'mine': {'defaults': defaults, **values}}\n"
+    )
+    registry = load_plugins([tmp_path / "mine.py"])
+    config = to_run_config(compose(["method=mine", "budget=9", "split.base=9"], registry))
+    assert (config.method, config.advantage, config.reset_selector) == ("mine", "none", None)
+    assert (config.split.name, config.seed_policy.max_draws) == ("grpo", 9)
+    assert compose(["method=mine", "advantage=mean_only"], registry).advantage == "mean_only"
+    with pytest.raises(ConfigError, match=r"method=mien is unknown: did you mean mine\?"):
+        compose(["method=mien"], registry)
+
+
 def test_a_component_of_a_plugin_file_is_typed_with_no_further_file(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from dataclasses import dataclass\n"

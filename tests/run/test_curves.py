@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resetrl.errors import ResetrlError
-from resetrl.run.curves import learning_curve, series, smoothed
+from resetrl.run.curves import further_accuracies, learning_curve, series, smoothed
 from resetrl.run.tracking import Journal, JournalRecord
 
 
@@ -56,6 +56,16 @@ def test_accuracy_alone_is_one_panel_and_localization_a_second(tmp_path: Path) -
     learning_curve(journal, tmp_path / "two.png", title="srpo")
     assert size_of_png(tmp_path / "one.png") == (840, 620)
     assert size_of_png(tmp_path / "two.png") == (1680, 620)
+
+
+def test_accuracies_that_a_sampler_adds_to_evaluations_are_found(tmp_path: Path) -> None:
+    records = [
+        JournalRecord(0, 0.0, {"eval/accuracy": 0.4, "eval/second_turn_accuracy": 0.3}),
+        JournalRecord(2, 2.0, {"base/accuracy": 0.4, "eval/second_turn_accuracy": 0.5}),
+    ]
+    assert further_accuracies(records) == ["eval/second_turn_accuracy"]
+    learning_curve(write_journal(tmp_path, *records), tmp_path / "two_turns.png")
+    assert size_of_png(tmp_path / "two_turns.png") == (840, 620)
 
 
 def test_a_run_without_any_metric_still_has_a_picture(tmp_path: Path) -> None:

@@ -107,6 +107,16 @@ def test_groups_are_read_back_as_they_were(tmp_path: Path) -> None:
     ]
 
 
+def test_a_group_of_a_samplers_own_keeps_roles_prompts_parts_and_shaped_rewards(
+    tmp_path: Path,
+) -> None:
+    first = Rollout(PROMPT, dataclasses.replace(FAILED.completion, stop="unfinished"))
+    second = Rollout(Prompt(PROMPT.problem, (5, 14, 7)), RIGHT.completion, 1, "second_turn")
+    group = Group("turns", (first, second), (WRONG, CORRECT), shaped_rewards=(0.0, 11.0))
+    record = dataclasses.replace(RECORD, groups=[group], advantages=[[0.0, 11.0]])
+    assert read_groups(write_groups(tmp_path, record)) == [SavedGroup(group, (0.0, 11.0))]
+
+
 def test_the_options_of_the_run_are_kept_with_a_group(tmp_path: Path) -> None:
     file = write_groups(tmp_path, RECORD, mask_prefix=False, delimiter="|")
     assert read_groups(file)[1] == SavedGroup(RESET, (1.0, -1.0), False, "|", None)

@@ -122,6 +122,36 @@ def test_a_wrong_command_ends_in_one_sentence_and_harms_nothing(uninterrupted, a
     assert before == {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("*")}
 
 
+def test_a_sampler_adds_its_own_metrics_to_every_evaluation(tmp_path):
+    (tmp_path / "guess.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from resetrl.hookspecs import hookimpl\n"
+        "from resetrl.step import Resets\n"
+        "from resetrl.splits import GroupSplit, SeedPolicy\n\n"
+        "@dataclass\n"
+        "class Guess:\n"
+        "    budget = 8\n\n"
+        "    def sample(self, step, prompts, method, session, meter):\n"
+        "        grpo = Resets(GroupSplit(8), SeedPolicy(), None)\n"
+        "        return grpo.sample(step, prompts, method, session, meter)\n\n"
+        "    def evaluate(self, answers, method, session, meter):\n"
+        "        return {'asked': len(answers), 'temperature': method.sampling.temperature}\n\n"
+        "@hookimpl\n"
+        "def resetrl_samplers():\n"
+        "    return {'guess': Guess}\n\n"
+        "@hookimpl\n"
+        "def resetrl_methods():\n"
+        "    chosen = {'sampler': 'guess', 'split': None, 'reset_selector': None}\n"
+        "    defaults = [{f'override /{kind}': name} for kind, name in chosen.items()]\n"
+        "    return {'guess': {'defaults': defaults}}\n"
+    )
+    arguments = ["plugin_paths=[guess.py]", "method=guess", "steps=1", "hydra.run.dir=run"]
+    resetrl(tmp_path, *SMALL[1:], *arguments)
+    last = read_journal(tmp_path / "run" / "metrics.jsonl")[-1].metrics
+    assert (last["eval/asked"], last["eval/temperature"]) == (10, 0)
+    assert "eval/accuracy" in last
+
+
 def test_debug_shows_the_traceback(tmp_path):
     done = resetrl(tmp_path, "stepz=1", "--debug", expect=1)
     assert "Traceback" in done.stderr

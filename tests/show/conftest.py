@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,24 @@ def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder,
         _record(20, [*plain, *equal, *chain], [flat, flat, flat, [-1.0, 1.0], [1.0, -1.0]]),
     )
+    return folder
+
+
+@pytest.fixture
+def tree_folder(tmp_path: Path) -> Path:
+    """A run of a sampler with kinds of groups of its own: a part, a role, shaped rewards."""
+    prompt = Prompt(Problem("chain-1", "1+1", "2"), (1,))
+    whole = rollout(prompt, ["1+1=2", "\\boxed{2}"])
+    part = rollout(prompt, ["1+1=2"])
+    part = replace(part, completion=replace(part.completion, stop="unfinished"))
+    second = replace(rollout(prompt, ["1+1=2", "\\boxed{3}"], prefix=1), role="second_turn")
+    half = Verdict(0.5, False, {"why": "2 of 4 right"})
+    made = [
+        Group("level_1", (part, whole), (half, verdict("2", "2")), shaped_rewards=(0.5, 1.0)),
+        Group("level_2", (second,), (verdict("3", "2"),), shaped_rewards=(-10.0,)),
+    ]
+    folder = tmp_path / "tree"
+    write_groups(folder, _record(10, made, [[-0.25, 0.25], [-10.0]]))
     return folder
 
 

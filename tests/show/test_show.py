@@ -118,7 +118,42 @@ def test_a_status_of_another_plugins_selector_is_shown_as_it_is(run_folder: Path
 def test_a_reset_to_the_bare_prompt_and_equal_rewards_are_said(run_folder: Path) -> None:
     text = drawn(run_folder, "chain-train-9")
     assert "reset before thought 1, to the bare prompt (drawn: drawn at random)" in text
-    assert "Equal rewards: all advantages are 0, so these tokens are pushed neither way." in text
+    assert "Equal rewards: all advantages are 0, so no reward pushes these tokens." in text
+
+
+TREE = """\
+Run run, step 10
+Prompt chain-1
+question  1+1
+reference 2
+├── Level 1 group: 1 of 1 right, mean reward 1.00, 1 part
+│   Every token of these completions carries gradient.
+│   ├── … part 1  advantage -0.25  reward 0.5  3 tokens  2 of 4 right
+│   │     1) 1+1=2
+│   └── ✔ rollout 2  advantage +0.25  reward 1  6 tokens  answer 2
+│         1) 1+1=2   2) \\boxed{2}
+└── Level 2 group: 0 of 1 right, mean reward 0.00
+    Prefixes, of 3 tokens at most, are masked: what follows is trained.
+    └── ✘ second turn 1  advantage -10.00  reward 0, shaped -10  3 tokens
+        answer 3
+          thought 1 from above, then
+          2) \\boxed{3}
+"""
+
+
+def test_groups_of_a_samplers_own_kind_are_called_as_it_calls_them(tree_folder: Path) -> None:
+    assert drawn(tree_folder, "chain-1") == TREE
+    text = page(tree_folder, "chain-1")
+    assert "Level 1 group <small>1 of 1 right, mean reward 1.00, 1 part</small>" in text
+    assert "reward 0, shaped -10" in text and "… part" in text
+
+
+def test_the_list_has_a_column_for_each_kind_of_group(
+    tree_folder: Path, invoke: Callable[..., str]
+) -> None:
+    lines = [" ".join(line.split()) for line in invoke(str(tree_folder), "--list").splitlines()]
+    assert lines[2:4] == ["prompt question level_1 level_2", "> chain-1 1+1 1 of 1 0 of 1"]
+    assert lines[4].startswith("level_1, level_2: right of all. > is what `resetrl show` picks")
 
 
 class Task:

@@ -53,8 +53,9 @@ def step_record_metrics(record: StepRecord) -> dict[str, float]:
 
 
 def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """`eval/accuracy`, `eval/reward`, `eval/seconds` and the row `phase/evaluate/...`."""
+    """`eval/accuracy`, `reward`, `seconds`, what the sampler added, and `phase/evaluate/...`."""
     return {
+        **{f"eval/{name}": value for name, value in evaluation.metrics.items()},
         "eval/accuracy": evaluation.accuracy,
         "eval/reward": evaluation.reward,
         "eval/seconds": evaluation.seconds,
