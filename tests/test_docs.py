@@ -9,17 +9,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from resetrl import hookspecs
 from resetrl.method_presets import METHODS_HOOK
 from resetrl.plugin_commands import app
 from resetrl.plugins import KINDS, Registry, load_plugins
+from resetrl.run.compose import compose
+from resetrl.run.config import config_dir
 from resetrl.run.context import Evaluation, RunContext
 from resetrl.testing.contracts.results import run_contract
 from resetrl.types import PhaseUsage, StepRecord, Update
 
 PAGE = (Path(__file__).parents[1] / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
+ALGORITHMS = (Path(__file__).parents[1] / "docs" / "algorithms.md").read_text(encoding="utf-8")
 HOOKS = [name for name in vars(hookspecs) if name.startswith("resetrl_")]
 OBSERVERS = [hook for hook in HOOKS if hook not in (*KINDS.values(), METHODS_HOOK)]
 
@@ -112,6 +116,29 @@ def test_the_examples_of_observers_write_the_notes_of_a_run(tmp_path: Path) -> N
         "step 2: accuracy 0.50",
         "ended by KeyboardInterrupt",
     ]
+
+
+def test_the_page_of_algorithms_names_every_method_selector_and_loss() -> None:
+    registry = load_plugins(leave_out=["resetrl-example"])
+    methods = [path.stem for path in (config_dir() / "method").glob("*.yaml")]
+    selectors, losses = registry.names("reset_selector"), registry.names("loss")
+    left_out = [name for name in [*methods, *selectors, *losses] if f"`{name}`" not in ALGORITHMS]
+    assert left_out == []
+
+
+def test_the_settings_the_page_of_algorithms_explains_are_settings() -> None:
+    """The first column of the table: `sampling.temperature`, `top_p` names two of `sampling`."""
+    config = compose(["method=paper_srpo"], load_plugins())
+    rows = re.findall(
+        r"^\| (`.*?) \|", ALGORITHMS.split("## The paper's settings")[1], re.MULTILINE
+    )
+    keys = []
+    for row in rows:
+        first, *others = re.findall(r"`([\w.]+)`", row.partition(" (")[0])
+        parent = first.rpartition(".")[0]
+        keys += [first, *(f"{parent}.{other}".lstrip(".") for other in others)]
+    assert len(keys) > 25
+    assert [key for key in keys if OmegaConf.select(config, key) is None] == []
 
 
 def observed(folder: Path) -> Registry:

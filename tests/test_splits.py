@@ -71,7 +71,7 @@ def test_the_independent_base_group_is_the_first_draws_whatever_their_outcome():
 def test_only_the_reference_conditions_its_base_group_on_outcomes(choice, accuracy):
     """Fair coins: taking the first failure out of the group makes the rest look better."""
     rng = random.Random(0)
-    policy = SeedPolicy(choice, max_draws=12, top_up=1)
+    policy = SeedPolicy(choice, max_draws=12, first_wave=1, top_up=1)
     right = []
     for _ in range(5000):
         outcomes = [rng.randint(0, 1) for _ in range(20)]

@@ -15,7 +15,14 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from resetrl.errors import CheckpointError, PluginError, ResetrlError, RunPruned, TrainingError
+from resetrl.errors import (
+    CheckpointError,
+    PluginError,
+    ResetrlError,
+    RunPruned,
+    TrainingError,
+    blaming,
+)
 from resetrl.interfaces import SelfEvaluation
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
@@ -128,7 +135,8 @@ class Trainer:
         problems = problems_of_step(
             self.training, step, self.config.prompts_per_step, self.config.seed
         )
-        prompts = [self.maker.prompt(problem) for problem in problems]
+        with blaming(self.session.task, "task", [problem.uid for problem in problems]):
+            prompts = [self.maker.prompt(problem) for problem in problems]
         record = train_step(step, prompts, self.method, self.session)
         self.ledger.add(record)
         return dataclasses.replace(record, metrics={**record.metrics, **self.ledger.metrics()})
@@ -219,7 +227,10 @@ def build_trainer(
     maker = PromptMaker(loaded, run.model, method.limits)
     training, held_out = task.problems("train"), task.problems("eval")
     problems_of_step(training, 1, run.prompts_per_step, run.seed)
-    num_held_out = run.evaluation.problems or len(held_out)
+    num_held_out = min(run.evaluation.problems or len(held_out), len(held_out))
+    asked = [held_out[index] for index in range(num_held_out)]
+    with naming_components(registry), blaming(task, "task", [problem.uid for problem in asked]):
+        prompts = [maker.prompt(problem) for problem in asked]
     trainer = Trainer(
         config=run,
         config_hash=config_hash(config),
@@ -228,7 +239,7 @@ def build_trainer(
         session=session,
         maker=maker,
         training=training,
-        held_out=[maker.prompt(held_out[i]) for i in range(min(num_held_out, len(held_out)))],
+        held_out=prompts,
     )
     if resume_from is not None:
         if resume_from.step >= run.steps:

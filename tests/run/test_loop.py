@@ -219,6 +219,15 @@ def resetrl_engines():
 """
 
 
+def test_a_prompt_longer_than_the_context_names_the_task_and_the_problem(tmp_path: Path) -> None:
+    sentence = (
+        r"^task 'chain' of resetrl .*: the prompt of chain-\S+ has \d+ tokens: with a thought of"
+    )
+    limits = ["limits.max_thought_len=640", "limits.max_completion_len=640"]
+    with pytest.raises(TrainingError, match=sentence):
+        run(tmp_path / "run", *limits)
+
+
 @pytest.mark.parametrize(
     ("code", "override", "sentence"),
     [
