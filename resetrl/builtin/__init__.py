@@ -21,9 +21,16 @@ def resetrl_reset_selectors() -> Components:
 
 @hookimpl
 def resetrl_verifiers() -> Components:
-    from resetrl.builtin.verifiers import Exact
+    from resetrl.builtin.math_verifier import Math
+    from resetrl.builtin.verifiers import Exact, MultipleChoice, ShortAnswer, YesNo
 
-    return {"exact": Exact}
+    return {
+        "exact": Exact,
+        "math": Math,
+        "multiple_choice": MultipleChoice,
+        "yes_no": YesNo,
+        "short_answer": ShortAnswer,
+    }
 
 
 @hookimpl
