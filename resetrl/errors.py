@@ -22,6 +22,10 @@ class PluginError(ResetrlError):
     """A plugin does not load, registers nothing, or collides with another."""
 
 
+class DataError(ResetrlError):
+    """A data file is missing, has changed, or holds a problem that cannot be used."""
+
+
 class ModelError(ResetrlError):
     """A model folder is missing, unreadable or lacks what the method needs."""
 

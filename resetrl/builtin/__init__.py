@@ -55,10 +55,11 @@ def resetrl_losses() -> Components:
 @hookimpl
 def resetrl_tasks() -> Components:
     from resetrl.builtin.chain import Chain
+    from resetrl.builtin.local import Local
     from resetrl.builtin.reasoning_gym import ReasoningGym, dataset_names
 
     named = {f"reasoning_gym/{name}": ReasoningGym(dataset=name) for name in dataset_names()}
-    return {"chain": Chain, **named}
+    return {"chain": Chain, "local": Local, **named}
 
 
 @hookimpl

@@ -208,6 +208,8 @@ def component_schema(component: Component, registry: Registry) -> type:
 
 
 def _schema_default(option: dataclasses.Field[object], component: Component) -> Any:
+    if "composed" in option.metadata:  # an interpolation that other options go into
+        return field(default=option.metadata["composed"])
     if option.name in component.defaults:
         value = component.defaults[option.name]
         return field(default_factory=lambda: value)
