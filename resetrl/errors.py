@@ -73,3 +73,7 @@ def list_names(names: Sequence[str], most: int = 12) -> str:
     names = list(dict.fromkeys(names))
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+class ResetrlWarning(UserWarning):
+    """Something a run gets over, and a user should know; one sentence, as errors are."""

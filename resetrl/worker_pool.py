@@ -9,6 +9,7 @@ data that cannot be trusted. POSIX only; the memory limit holds on Linux.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import importlib
@@ -64,7 +65,7 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._lock = threading.Lock()
 
-    def map(self, jobs: Sequence[Mapping[str, object]]) -> list[Any]:
+    def map(self, jobs: Sequence[object]) -> list[Any]:
         """The result of each job, or `Failed`, in their order.
 
         Each job has the whole time limit. Raises TrainingError if no worker starts.
@@ -155,7 +156,7 @@ class _Worker:
 class _Batch:
     """The jobs of one call: which are waiting, which have a result."""
 
-    def __init__(self, jobs: Sequence[Mapping[str, object]]) -> None:
+    def __init__(self, jobs: Sequence[object]) -> None:
         self.results: list[Any] = [None] * len(jobs)
         self._jobs = jobs
         self._waiting = deque(range(len(jobs)))
@@ -208,7 +209,14 @@ def shared_pool(settings: WorkerSettings, num_workers: int) -> WorkerPool:
 
 @functools.cache
 def _pool_of(process_id: int, settings: WorkerSettings, num_workers: int) -> WorkerPool:
-    return WorkerPool(settings, num_workers)
+    pool = WorkerPool(settings, num_workers)
+
+    def close() -> None:
+        if os.getpid() == process_id:  # a fork of this process has no workers of its own
+            pool.close()
+
+    atexit.register(close)
+    return pool
 
 
 # --- In the worker ----------------------------------------------------------------------------
