@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
 from resetrl import __version__
-from resetrl.errors import ResetrlError
+from resetrl.errors import ResetrlError, ResetrlWarning
 from resetrl.plugin_commands import app as plugins_app
 from resetrl.run.tracking.command import app as tracking_app
 from resetrl.run.tracking.config import ENVIRONMENT as tracking_environment
@@ -99,6 +100,7 @@ def main() -> None:
     """Run the command line; an error a user can act on is one sentence and exit status 1."""
     for name, value in LAUNCHER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    _print_our_warnings()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
@@ -117,13 +119,32 @@ def main() -> None:
         _fail(f"{error.strerror}{where}: free space or choose another folder, then go on", 1)
 
 
+def _print_our_warnings() -> None:
+    """Show warnings of resetrl as its errors are shown, without a place in the code."""
+    show_others = warnings.showwarning
+
+    def show_warning(
+        message: Warning | str, category: type[Warning], *place: Any, **more: Any
+    ) -> None:
+        if issubclass(category, ResetrlWarning):
+            _print_sentence("[bold yellow]warning:[/] ", str(message))
+        else:
+            show_others(message, category, *place, **more)
+
+    warnings.showwarning = show_warning
+
+
 def _fail(sentence: str, status: int) -> None:
+    _print_sentence("[bold red]error:[/] ", sentence)
+    sys.exit(status)
+
+
+def _print_sentence(kind: str, sentence: str) -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    console.print("[bold red]error:[/] ", end="")
+    console.print(kind, end="")
     console.print(sentence, markup=False, soft_wrap=True)
-    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ class PluginError(ResetrlError):
     """A plugin does not load, registers nothing, or collides with another."""
 
 
+class DataError(ResetrlError):
+    """A data file is missing, has changed, or holds a problem that cannot be used."""
+
+
 class ModelError(ResetrlError):
     """A model folder is missing, unreadable or lacks what the method needs."""
 
@@ -73,3 +77,7 @@ def list_names(names: Sequence[str], most: int = 12) -> str:
 
 class RunPruned(ResetrlError):
     """The search a run belongs to has ended it early: no failure, the run ends in order."""
+
+
+class ResetrlWarning(UserWarning):
+    """Something a run gets over, and a user should know; one sentence, as errors are."""

@@ -30,7 +30,8 @@ def step_metrics(
         **_reset_metrics(resets),
         **_localization_metrics(resets, task, delimiter),
         **_shape_metrics(whole),
-        **_rollout_accounting(whole, sampled.draws),
+        **_answer_metrics(sampled),
+        **_rollout_accounting(whole, sampled),
     }
 
 
@@ -39,7 +40,7 @@ def draws_accuracy(draws: Sequence[tuple[Rollout, Verdict]], first_wave: int) ->
 
     Later ones were made because those were right: counting them would flatter the policy.
     """
-    first = [verdict for rollout, verdict in draws if rollout.index < first_wave]
+    first = [v for rollout, v in draws if rollout.index < first_wave and not v.error]
     return {"draws/accuracy": _share(verdict.correct for verdict in first)} if first else {}
 
 
@@ -120,12 +121,33 @@ def _shape_metrics(trained: Sequence[Rollout]) -> dict[str, float]:
     }
 
 
-def _rollout_accounting(
-    trained: Sequence[Rollout], draws: Sequence[tuple[Rollout, Verdict]]
-) -> dict[str, float]:
+def _all_judged(sampled: Sampled) -> list[tuple[Rollout, Verdict]]:
+    """Every rollout of the step once, with its verdict: trained, discarded or left out."""
+    grouped = [
+        pair
+        for group in sampled.groups
+        for pair in zip(group.rollouts, group.verdicts, strict=True)
+    ]
+    once = {
+        id(rollout): (rollout, v) for rollout, v in (*grouped, *sampled.draws, *sampled.left_out)
+    }
+    return list(once.values())
+
+
+def _answer_metrics(sampled: Sampled) -> dict[str, float]:
+    """How answers were judged, where the verifier has a word for it, and how often it failed."""
+    judged = [pair for pair in _all_judged(sampled) if pair[0].completion.is_whole]
+    statuses = Counter(str(v.details["status"]) for _, v in judged if "status" in v.details)
+    return {
+        **{f"answer/{status}": n / len(judged) for status, n in sorted(statuses.items())},
+        "verdict/error": float(sum(bool(verdict.error) for _, verdict in judged)),
+    }
+
+
+def _rollout_accounting(trained: Sequence[Rollout], sampled: Sampled) -> dict[str, float]:
     """Rollouts drawn, trained and discarded, and the tokens drawn for nothing."""
-    kept = {id(rollout) for rollout in trained}
-    discarded = [rollout for rollout, _ in draws if id(rollout) not in kept]
+    kept = {id(rollout) for group in sampled.groups for rollout in group.rollouts}
+    discarded = [rollout for rollout, _ in _all_judged(sampled) if id(rollout) not in kept]
     num_suffixes = sum(rollout.completion.prefix_len > 0 for rollout in trained)
     return {
         "rollouts/trained": float(len(trained)),

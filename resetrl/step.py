@@ -20,6 +20,7 @@ from resetrl.metrics import draws_accuracy, step_metrics
 from resetrl.splits import GroupSplit, SeedPolicy, assign, draws_wanted
 from resetrl.types import Group, Prompt, Sampled, StepRecord
 from resetrl.updates import train
+from resetrl.verification import without_errors
 from resetrl.waves import (
     Draws,
     draw_rollouts,
@@ -40,7 +41,7 @@ def train_step(
     meter = Meter(session.policy.counters, session.learner.num_parameters)
 
     # Prompts -> groups of rollouts with their verdicts.
-    sampled = method.sampler.sample(step, prompts, method, session, meter)
+    sampled = without_errors(method.sampler.sample(step, prompts, method, session, meter))
 
     # Rewards -> advantages, compared only inside a group.
     advantages = [_advantages(group, method) for group in sampled.groups]

@@ -19,20 +19,26 @@ if TYPE_CHECKING:
 DELIMITER = "</thought>"
 BOX_OPENING = "\\boxed{"
 
+_BRACES = re.compile(r"\\boxed\{|\\(?!\\boxed\{)[\s\S]|[{}]")
+"""A box's opening, an escaped character, a brace."""
+
 
 def last_boxed(text: str) -> str | None:
     """The content of the last closed `\\boxed{...}`, braces balanced, or None.
 
     Example: `last_boxed(r"\\boxed{1} \\boxed{\\frac{a}{b}}") == r"\\frac{a}{b}"`; an unclosed box
-    is no answer.
+    is no answer. As in TeX, the braces of `\\{` and `\\}` open and close nothing.
     """
-    for match in reversed(list(re.finditer(re.escape(BOX_OPENING), text))):
-        depth = 1
-        for position in range(match.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[position], 0)
-            if depth == 0:
-                return text[match.end() : position]
-    return None
+    open_braces: list[int | None] = []  # where a box's content starts, None for other braces
+    start, end = -1, -1
+    for match in _BRACES.finditer(text):
+        if match.group() == "}":
+            opened = open_braces.pop() if open_braces else None
+            if opened is not None and opened > start:
+                start, end = opened, match.start()
+        elif match.group() in (BOX_OPENING, "{"):
+            open_braces.append(match.end() if match.group() == BOX_OPENING else None)
+    return text[start:end] if start >= 0 else None
 
 
 def stripped_thoughts(completion: Completion, delimiter: str) -> list[str]:

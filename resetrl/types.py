@@ -174,12 +174,14 @@ class Verdict:
     """What a verifier says of a rollout: `Verdict(1.0, True, {"extracted": "4"})`.
 
     `reward` is graded in [0, 1]; `correct` decides whether the rollout may become a seed.
-    `details` says what was extracted and, where it failed, why.
+    `details` says what was extracted and, where it failed, why. With an `error` the verifier
+    itself failed: the rollout is neither right nor wrong, and is left out of its group.
     """
 
     reward: float
     correct: bool
     details: Mapping[str, object] = field(default_factory=dict)
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -249,12 +251,14 @@ class Sampled:
 
     `groups` are trained. `draws` holds every rollout drawn from a bare prompt, kept or discarded,
     and any other that is not trained; one that is trained is the same object in both. `metrics`
-    are the sampler's own, flat and named like `draws/accuracy`.
+    are the sampler's own, flat and named like `draws/accuracy`. `left_out` is filled in by the
+    step: rollouts whose group lost them because the verifier failed.
     """
 
     groups: Sequence[Group]
     draws: Sequence[tuple[Rollout, Verdict]]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    left_out: Sequence[tuple[Rollout, Verdict]] = ()
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,11 @@ Draws = list[tuple[Rollout, Verdict]]
 
 
 def usable_failures(draws: Draws) -> list[bool]:
-    """Which draws may become seeds: they failed and have a thought to go back to."""
-    return [not verdict.correct and bool(r.completion.thoughts) for r, verdict in draws]
+    """Which draws may become seeds: they are wrong and have a thought to go back to."""
+    return [
+        not verdict.correct and not verdict.error and bool(rollout.completion.thoughts)
+        for rollout, verdict in draws
+    ]
 
 
 def draw_rollouts(

@@ -39,3 +39,15 @@ def test_the_version_is_the_packages():
         [sys.executable, "-m", "resetrl.cli", "--version"], capture_output=True, text=True
     )
     assert done.stdout == "resetrl 0.1.0\n"
+
+
+def test_a_warning_of_resetrl_is_one_sentence_and_others_are_as_ever():
+    code = (
+        "import sys, warnings; sys.argv = ['resetrl', '--version']\n"
+        "from resetrl import cli; from resetrl.errors import ResetrlWarning\n"
+        "cli._print_our_warnings()\n"
+        "warnings.warn('ours', ResetrlWarning)\nwarnings.warn('theirs')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[0] == "warning: ours"
+    assert done.stderr.splitlines()[1].endswith("UserWarning: theirs")

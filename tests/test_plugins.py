@@ -103,7 +103,7 @@ def error_of(*paths: Path) -> str:
             "reset_selector",
             ["fixed_fraction", "last", "offset", "oracle", "self_localization", "uniform"],
         ),
-        ("verifier", ["exact"]),
+        ("verifier", ["exact", "math", "multiple_choice", "short_answer", "yes_no"]),
         ("split", ["1x4", "1x8", "2x4", "grpo"]),
         ("loss", ["clipped", "suffix_mean"]),
         ("engine", ["transformers"]),

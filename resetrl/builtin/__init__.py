@@ -21,9 +21,16 @@ def resetrl_reset_selectors() -> Components:
 
 @hookimpl
 def resetrl_verifiers() -> Components:
-    from resetrl.builtin.verifiers import Exact
+    from resetrl.builtin.math_verifier import Math
+    from resetrl.builtin.verifiers import Exact, MultipleChoice, ShortAnswer, YesNo
 
-    return {"exact": Exact}
+    return {
+        "exact": Exact,
+        "math": Math,
+        "multiple_choice": MultipleChoice,
+        "yes_no": YesNo,
+        "short_answer": ShortAnswer,
+    }
 
 
 @hookimpl
@@ -48,10 +55,11 @@ def resetrl_losses() -> Components:
 @hookimpl
 def resetrl_tasks() -> Components:
     from resetrl.builtin.chain import Chain
+    from resetrl.builtin.local import Local
     from resetrl.builtin.reasoning_gym import ReasoningGym, dataset_names
 
     named = {f"reasoning_gym/{name}": ReasoningGym(dataset=name) for name in dataset_names()}
-    return {"chain": Chain, **named}
+    return {"chain": Chain, "local": Local, **named}
 
 
 @hookimpl

@@ -8,6 +8,7 @@ come from a file beside this one.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import difflib
 import functools
 import math
@@ -17,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from resetrl.answers import Answer, boxed_answer, verdict_on
 from resetrl.errors import ConfigError, TrainingError
 from resetrl.rng import derive_seed
-from resetrl.thoughts import BOX_OPENING, last_boxed
 from resetrl.types import Problem, Purpose, Rollout, Verdict
 
 if TYPE_CHECKING:
@@ -171,29 +172,25 @@ class GymScore:
         return scorer
 
     def _verdict(self, rollout: Rollout) -> Verdict:
-        text = rollout.completion.text
-        extracted = last_boxed(text)
-        if extracted is None:
-            opened = BOX_OPENING in text
-            return _failed(None, "the box is not closed" if opened else "no boxed answer")
-        answer = extracted.strip()
+        extracted = boxed_answer(rollout.completion.text)
+        answer, reference = extracted.text, rollout.prompt.problem.reference
+        if answer is None:
+            return verdict_on(extracted, reference, correct=False)
         if not _EVALUATED.get(self.dataset, _any_answer)(answer):
-            return _failed(answer, "not scored: the scorer would run this answer as Python code")
+            why = "not scored: the scorer would run this answer as Python code"
+            return verdict_on(Answer(answer, "refused", why), reference, correct=False)
         scorer = self._scorer  # outside of try: what it raises is no fault of the answer
         try:
             score = float(scorer(answer, rollout.prompt.problem.details["entry"]))
         except Exception as error:  # scorers meet answers their authors did not think of
-            return _failed(answer, f"{type(error).__name__}: {error}", status="scorer_failed")
+            failed = Answer(answer, "scorer_failed", f"{type(error).__name__}: {error}")
+            return verdict_on(failed, reference, correct=False)
         if not math.isfinite(score):
-            return _failed(answer, f"the score is {score}", status="scorer_failed")
+            failed = Answer(answer, "scorer_failed", f"the score is {score}")
+            return verdict_on(failed, reference, correct=False)
         reward = min(max(score, 0.0), 1.0)
-        correct = reward >= CORRECT_AT
-        why = "" if correct else f"expected {rollout.prompt.problem.reference}"
-        return Verdict(reward, correct, {"extracted": answer, "why": why, "status": "scored"})
-
-
-def _failed(answer: str | None, why: str, status: str = "no_answer") -> Verdict:
-    return Verdict(0.0, False, {"extracted": answer, "why": why, "status": status})
+        verdict = verdict_on(extracted, reference, correct=reward >= CORRECT_AT)
+        return dataclasses.replace(verdict, reward=reward)
 
 
 def _any_answer(answer: str) -> bool:

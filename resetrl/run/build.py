@@ -25,6 +25,7 @@ from resetrl.plugins import Registry
 from resetrl.run.config import RunConfig
 from resetrl.splits import GroupSplit
 from resetrl.step import Resets
+from resetrl.verification import GuardedVerifier
 
 
 def build_component(registry: Registry, kind: str, options: Any, where: str = "") -> Any:
@@ -138,11 +139,10 @@ def build_session(
     """The running parts: policy and learner on the loaded model, and the verifier."""
     engine = cast(Engine, build_component(registry, "engine", config.engine))
     learner = cast(LearnerSpec, build_component(registry, "learner", config.learner))
-    verifier = cast(Verifier | None, build_component(registry, "verifier", config.verifier))
     return Session(
         policy=engine.start(loaded.model, loaded.tokenizer, config.model.delimiter),
         learner=learner.start(loaded.model, keep_reference=method.loss.needs_reference),
-        verifier=verifier or task.verifier(),
+        verifier=_build_verifier(config, registry, task),
         task=task,
         tokenizer=loaded.tokenizer,
         delimiter=config.model.delimiter,
@@ -151,3 +151,10 @@ def build_session(
         chat=config.model.chat,
         context_len=int(loaded.model.config.max_position_embeddings),
     )
+
+
+def _build_verifier(config: RunConfig, registry: Registry, task: Task) -> Verifier:
+    """The verifier named, or the task's own, guarded against what it may raise."""
+    named = cast(Verifier | None, build_component(registry, "verifier", config.verifier))
+    verifier = named or task.verifier()
+    return GuardedVerifier(verifier, registry.origin(verifier), config.verifier_timeout)

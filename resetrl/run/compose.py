@@ -21,6 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from resetrl.builtin.local import sha256_of
 from resetrl.errors import CheckpointError, ConfigError
 from resetrl.method_presets import shipped_methods
 from resetrl.models import ModelConfig
@@ -36,6 +37,7 @@ MAY_CHANGE_ON_RESUME = ("steps", "stop", "tracking", "checkpoint")
 
 def register_schemas(registry: Registry) -> None:
     """Put the run's schema and every component's into hydra's ConfigStore."""
+    OmegaConf.register_new_resolver("sha256_of", sha256_of, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=RunConfig)
     store.store(group="model", name="schema", node=ModelConfig)

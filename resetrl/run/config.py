@@ -124,6 +124,8 @@ class RunConfig:
     steps: training steps, each with one optimizer step unless `updates` asks for more.
     prompts_per_step: prompts in one step, each with `budget` rollouts.
     budget: rollouts trained a prompt; the split must add up to it.
+    verifier_timeout: seconds that verifying one rollout may take; it is then left out. All of a
+        wave are verified at once first, within the same time.
     save_rollouts_every: steps between saved rollouts, for `resetrl show`.
     num_threads: CPU threads of torch. One is fastest for the tiny policy and keeps parallel runs
         out of each other's way; another number may change the last bits of every figure.
@@ -139,6 +141,7 @@ class RunConfig:
     engine: Any = None
     learner: Any = None
     verifier: Any = None
+    verifier_timeout: float = 60.0
     sampler: Any = None
     split: Any = None
     reset_selector: Any = None
@@ -162,6 +165,8 @@ class RunConfig:
         for name in ("steps", "prompts_per_step", "save_rollouts_every", "num_threads"):
             _at_least(name, getattr(self, name), 1)
         _at_least("budget", self.budget, 2)
+        if not self.verifier_timeout > 0:
+            raise ValueError(f"verifier_timeout is {self.verifier_timeout}: choose more than 0")
         _at_least("seed", self.seed, 0)
         if self.advantage not in get_args(Scale):
             raise ValueError(
@@ -208,6 +213,8 @@ def component_schema(component: Component, registry: Registry) -> type:
 
 
 def _schema_default(option: dataclasses.Field[object], component: Component) -> Any:
+    if "composed" in option.metadata:  # an interpolation that other options go into
+        return field(default=option.metadata["composed"])
     if option.name in component.defaults:
         value = component.defaults[option.name]
         return field(default_factory=lambda: value)

@@ -157,8 +157,8 @@ class Judge:
         (
             lambda text: Verdict(0.0, False),
             "accepts_the_reference",
-            "\\boxed{2} with the reference 2 gave Verdict(reward=0.0, correct=False, details={}): "
-            "it is correct",
+            "\\boxed{2} with the reference 2 gave Verdict(reward=0.0, correct=False, details={}, "
+            "error=''): it is correct (and neither are B and yes with their own references)",
         ),
     ],
 )

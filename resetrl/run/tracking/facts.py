@@ -136,6 +136,7 @@ def run_tags(run: RunContext, directory: Path) -> dict[str, str]:
         "method": _name(config.get("method")),
         "split": _name(config.get("split")),
         "task": _name(config.get("task")),
+        "dataset_hash": _option(config.get("task"), "sha256"),
         "seed": str(config.get("seed", "")),
         "plugins": json.dumps(list(map(dict, run.plugins)), separators=(",", ":")),
         RUN_FOLDER_TAG: str(run.folder.resolve()),
@@ -154,6 +155,10 @@ def _name(component: object) -> str:
     if isinstance(component, Mapping):
         component = component.get("name")
     return "" if component is None else str(component)
+
+
+def _option(component: object, option: str) -> str:
+    return str(component.get(option, "")) if isinstance(component, Mapping) else ""
 
 
 def _version(distribution: str) -> str:

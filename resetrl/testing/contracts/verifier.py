@@ -12,6 +12,8 @@ from resetrl.types import Problem, Prompt, Rollout, Verdict
 
 _PROMPT = make_prompt("3+4*6", "2")
 
+_REFERENCES = ("2", "B", "yes")
+
 _ANSWERS = (
     ("the right answer", "\\boxed{2}"),
     ("a wrong answer", "\\boxed{3}"),
@@ -45,10 +47,15 @@ def gives_no_verdict_for_no_rollout(verifier: Verifier) -> None:
 
 
 def accepts_the_reference(verifier: Verifier) -> None:
-    (verdict,) = judge(verifier, [right_rollout(_PROMPT.problem)])
+    """One of several will do: a verifier of yes and no has no use for numbers."""
+    verdicts = [
+        judge(verifier, [right_rollout(Problem("problem-0", "?", reference))])[0]
+        for reference in _REFERENCES
+    ]
     require(
-        verdict.correct and verdict.reward > 0,
-        f"\\boxed{{2}} with the reference 2 gave {verdict!r}: it is correct",
+        any(verdict.correct and verdict.reward > 0 for verdict in verdicts),
+        f"\\boxed{{2}} with the reference 2 gave {verdicts[0]!r}: it is correct (and neither are "
+        "B and yes with their own references)",
     )
 
 

@@ -1,0 +1,167 @@
+"""What one worker process of the `math` verifier does: compare an answer with a reference.
+
+math-verify (github.com/huggingface/Math-Verify) parses LaTeX to SymPy and compares; here stands
+what it leaves open. Nothing of an answer is run as Python code: only its LaTeX parser is used,
+never the one for plain expressions. It may loop or fill the memory, so this module is imported
+only in workers (`resetrl.worker_pool`), whose limits end it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+from math_verify import LatexExtractionConfig, parse, verify
+from sympy import Basic, Expr, Float, I, MatrixBase, Symbol, simplify
+
+from resetrl.builtin.math_writing import prepared
+
+_TARGET = [LatexExtractionConfig(boxed_match_priority=0)]
+
+_DECIMALS = 6
+_RELATIVE_TOLERANCE = Fraction(1, 10**5)
+"""Decimals must agree to so many places and to so much: the first alone, as math-verify has it,
+would make all small numbers alike."""
+
+_PERCENT = re.compile(
+    r"\s*(?:\\?%|\\text\{\s*(?:percent|percentage|pct)\s*\}|\b(?:percent|percentage|pct))$"
+)
+
+Parsed = tuple[Any, ...]
+"""SymPy expressions that a text may mean, and the text where it could not be parsed."""
+
+
+def judge(job: dict[str, str]) -> dict[str, str]:
+    """The status `right`, `wrong` or `unreadable` of `{"answer": ..., "reference": ...}`."""
+    answer, reference = prepared(job["answer"]), prepared(job["reference"])
+    if _one_letter(answer) and _one_letter(reference):  # math-verify lowers letters
+        return {"status": "right" if answer == reference else "wrong"}
+    number, wanted_number = _plain_number(answer), _plain_number(reference)
+    if number and wanted_number:  # as most answers are; parsing takes a hundred times as long
+        return {"status": "right" if _equal_numbers(number, wanted_number) else "wrong"}
+    if {_bracket(answer), _bracket(reference)} == {"point", "set"}:
+        return {"status": "wrong", "why": "a set is no point"}
+    parsed = readings(answer, percent=_is_percent(answer) and not _is_percent(reference))
+    wanted = readings(reference, percent=_is_percent(reference) and not _is_percent(answer))
+    if any(_equal(one, other) for one, other in product(wanted, parsed)):
+        return {"status": "right"}
+    if not any(isinstance(each, Basic | MatrixBase) for each in parsed):
+        return {"status": "unreadable", "why": "the answer is no mathematics that can be read"}
+    return {"status": "wrong"}
+
+
+@functools.lru_cache(maxsize=1024)
+def readings(latex: str, *, percent: bool) -> Parsed:
+    """What a prepared text means; with `percent` both as so many hundredths and as the number.
+
+    A percentage is compared with a plain number either way, because problems ask for both:
+    50 % is right where the reference is 50 and where it is 0.5.
+    """
+    number = _PERCENT.sub("", latex)
+    texts = [number, f"\\frac{{{number}}}{{100}}"] if percent else [number]
+    return tuple(
+        each
+        for text in texts
+        for each in parse(f"\\boxed{{{text}}}", _TARGET, parsing_timeout=None)
+    )
+
+
+_DIGITS = r"(\d{1,300})"
+_PLAIN_NUMBERS = (
+    re.compile(rf"([+-]?){_DIGITS}(?:\.{_DIGITS})?"),
+    re.compile(rf"([+-]?)\\[dtc]?frac *\{{{_DIGITS}\}} *\{{{_DIGITS}\}}"),
+    re.compile(rf"([+-]?){_DIGITS} */ *{_DIGITS}"),
+)
+
+
+@dataclass(frozen=True)
+class _PlainNumber:
+    """A number written as `-7`, `0.50`, `1/2` or `\\frac{1}{2}`."""
+
+    value: Fraction
+    is_decimal: bool
+
+
+def _plain_number(text: str) -> _PlainNumber | None:
+    for pattern in _PLAIN_NUMBERS:
+        match = pattern.fullmatch(text)
+        if match is None:
+            continue
+        sign, number, second = match.groups()
+        if pattern is _PLAIN_NUMBERS[0]:
+            value = Fraction(f"{number}.{second or 0}")
+        elif int(second) == 0:
+            return None
+        else:
+            value = Fraction(int(number), int(second))
+        return _PlainNumber(
+            -value if sign == "-" else value, pattern is _PLAIN_NUMBERS[0] and bool(second)
+        )
+    return None
+
+
+def _equal_numbers(one: _PlainNumber, other: _PlainNumber) -> bool:
+    """As math-verify and `_compare` have it: exact, or rounded where one is a decimal."""
+    a, b = one.value, other.value
+    if not (one.is_decimal or other.is_decimal):
+        return a == b
+    return round(a, _DECIMALS) == round(b, _DECIMALS) and not _differ_relatively(a, b)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether math-verify calls two readings equal, also with i as the imaginary unit."""
+    if _compare(one, other) or _is_symbol_in_disguise(one, other):
+        return True
+    imaginary = [_with_imaginary_unit(each) for each in (one, other)]
+    return imaginary != [one, other] and _compare(*imaginary)
+
+
+def _compare(one: Any, other: Any) -> bool:
+    equal = verify(
+        one, other, float_rounding=_DECIMALS, timeout_seconds=None, allow_set_relation_comp=True
+    )
+    return bool(equal) and not (_is_decimal(one, other) and _differ_relatively(one, other))
+
+
+def _is_symbol_in_disguise(one: Any, other: Any) -> bool:
+    """Whether just one is a bare symbol and the other simplifies to it, as 2x/2 to x."""
+    pair = (one, other)
+    if not all(isinstance(each, Expr) for each in pair):
+        return False
+    return isinstance(one, Symbol) != isinstance(other, Symbol) and simplify(one - other) == 0
+
+
+def _is_decimal(*numbers: Any) -> bool:
+    """All are real numbers and at least one is a decimal fraction, that is, rounded."""
+    return all(isinstance(n, Basic) and n.is_number and n.is_extended_real for n in numbers) and (
+        any(n.has(Float) for n in numbers)
+    )
+
+
+def _differ_relatively(one: Any, other: Any) -> bool:
+    return bool(abs(one - other) > _RELATIVE_TOLERANCE * max(abs(one), abs(other)))
+
+
+def _with_imaginary_unit(expression: Any) -> Any:
+    """The expression with the symbol i, as which the parser reads `2i`, as the imaginary unit."""
+    units = [s for s in getattr(expression, "free_symbols", ()) if s.name == "i"]
+    return expression.subs({unit: I for unit in units}) if units else expression
+
+
+def _is_percent(text: str) -> bool:
+    return _PERCENT.search(text) is not None
+
+
+def _bracket(text: str) -> str:
+    """`point` for `(1,2)`, `set` for `\\{1,2\\}`, which math-verify takes for each other."""
+    if re.fullmatch(r"(?:\\left)? *\([^()]*,[^()]*\)", text):
+        return "point"
+    return "set" if re.fullmatch(r"(?:\\left)? *\\\{[^{}]*\\\}", text) else "neither"
+
+
+def _one_letter(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z]", text) is not None
