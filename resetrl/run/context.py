@@ -37,7 +37,8 @@ class Evaluation:
 
     `judged[i]` is the rollout of the i-th held-out problem and its verdict; `usage` is what
     drawing and judging them took. `metrics` are what the sampler added
-    (`resetrl.interfaces.SelfEvaluation`), without the prefix `eval/`.
+    (`resetrl.interfaces.SelfEvaluation`), without the prefix `eval/`. `is_last` where the run ends
+    with it, be it by its steps or by a budget.
     """
 
     step: int
@@ -46,6 +47,7 @@ class Evaluation:
     judged: Sequence[tuple[Rollout, Verdict]]
     usage: PhaseUsage
     metrics: Mapping[str, float] = field(default_factory=dict)
+    is_last: bool = False
 
     @property
     def seconds(self) -> float:

@@ -102,7 +102,7 @@ class Trainer:
                 budget = self.config.stop.reached(self.ledger)
                 is_last = step == self.config.steps or budget is not None
                 if step == 0 or self._is_due(step, self.config.evaluation.every, is_last):
-                    evaluations.append(self._evaluate(step))
+                    evaluations.append(self._evaluate(step, is_last))
                     tell("resetrl_evaluated", run=context, evaluation=evaluations[-1])
                 if self._is_due(step, self.config.checkpoint.every, is_last):
                     checkpoint = self._checkpoint(step)
@@ -141,7 +141,7 @@ class Trainer:
         self.ledger.add(record)
         return dataclasses.replace(record, metrics={**record.metrics, **self.ledger.metrics()})
 
-    def _evaluate(self, step: int) -> Evaluation:
+    def _evaluate(self, step: int, is_last: bool) -> Evaluation:
         """One completion of each held-out problem, and what the sampler makes of them."""
         meter = Meter(self.session.policy.counters, self.session.learner.num_parameters)
         settings = self.config.evaluation
@@ -174,6 +174,7 @@ class Trainer:
             judged=answers,
             usage=usage,
             metrics=metrics,
+            is_last=is_last,
         )
 
     def _checkpoint(self, step: int) -> Path:
@@ -292,5 +293,5 @@ def run_trainer(
     finally:
         for observer in observers:
             registry.manager.unregister(observer)
-    value = trial.outcome() if trial else outcome.value
+    value = trial.outcome(outcome.ledger.metrics()) if trial else outcome.value
     return dataclasses.replace(outcome, tracking=tracking.status, value=value)

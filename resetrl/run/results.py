@@ -7,10 +7,11 @@ from resetrl.run.ledger import Ledger
 from resetrl.run.tracking.facts import evaluation_metrics
 from resetrl.types import PhaseUsage
 
-METRICS: tuple[str, ...] = (
-    *evaluation_metrics(
-        Evaluation(step=0, accuracy=0.0, reward=0.0, judged=(), usage=PhaseUsage())
-    ),
-    *Ledger().metrics(),
+_EVALUATION = Evaluation(step=0, accuracy=0.0, reward=0.0, judged=(), usage=PhaseUsage())
+
+METRICS = tuple(
+    name
+    for name in (*evaluation_metrics(_EVALUATION), *Ledger().metrics())
+    if name.startswith(("eval/", "total/"))
 )
 """The metrics that every run has at its end: `eval/accuracy`, `total/generated_tokens`, ..."""

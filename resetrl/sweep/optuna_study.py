@@ -74,15 +74,18 @@ def _unusable(storage: str, error: Exception) -> ConfigError:
     )
 
 
-def open_storage(storage: str) -> BaseStorage:
+def open_storage(storage: str, *, is_sole: bool = False) -> BaseStorage:
     """The storage behind a resolved URL or path, made if it is a file that is not there.
 
-    Raises ConfigError if it cannot be reached, is damaged or belongs to another program.
+    `is_sole` says that nobody else is writing to it, so that a journal whose last line is torn is
+    damaged. Raises ConfigError if it is, cannot be reached, or belongs to another program.
     """
     try:
         with storage_errors(storage):
             if "://" not in storage:
-                return _open_journal(storage)
+                if is_sole:
+                    _check_journal(Path(storage))
+                return JournalStorage(JournalFileBackend(storage))
             if sqlite_path(storage) is None:
                 return RDBStorage(storage)
             _refuse_foreign_database(storage)
@@ -91,20 +94,16 @@ def open_storage(storage: str) -> BaseStorage:
         raise _unusable(storage, error) from error
 
 
-def _open_journal(path: str) -> JournalStorage:
-    """The journal, read once: what is no journal raises LookupError or ValueError.
+def _check_journal(file: Path) -> None:
+    """Raise one of `DAMAGE` if the file is no journal, or a torn one.
 
-    Optuna itself passes over a last line that it cannot read, and would write on behind it.
+    Optuna passes over a last line that it cannot read, and would write on behind it.
     """
-    file = Path(path)
     lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
     for line in lines[:1] + lines[-1:]:
         if not line.endswith(b"\n"):
             raise ValueError("its last line is torn: cut that off")
         json.loads(line)["op_code"]
-    storage = JournalStorage(JournalFileBackend(path))
-    storage.get_all_studies()
-    return storage
 
 
 def _refuse_foreign_database(storage: str) -> None:

@@ -53,7 +53,7 @@ def sweep(
     folder = Path(str(config.hydra.sweep.dir))
     storage = resolve_storage(settings.storage or f"sqlite:///{folder}/optuna.db", Path.cwd())
     with sole_search(storage), storage_errors(storage):
-        opened = open_storage(storage)
+        opened = open_storage(storage, is_sole=True)
         study = open_study(settings.study_name or folder.resolve().name, opened, settings, space)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")

@@ -192,12 +192,16 @@ class TrialObserver:
             _position(run, evaluation.step),
             self._latest[metric],
             _outcomes(evaluation, metric),
-            last=evaluation.step == run.total_steps,
+            last=evaluation.is_last,
         )
 
-    def outcome(self) -> float | dict[str, float]:
-        """What the job returns: the accuracy alone, as of any run, or the metrics asked for."""
-        asked = {name: self._latest[name] for name in self.link.metrics if name in self._latest}
+    def outcome(self, totals: Mapping[str, float]) -> float | dict[str, float]:
+        """What the job returns: the accuracy alone, as of any run, or the metrics asked for.
+
+        `totals` are those of the run's end, its last evaluation included.
+        """
+        latest = {**self._latest, **totals}
+        asked = {name: latest[name] for name in self.link.metrics}
         return asked["eval/accuracy"] if list(asked) == ["eval/accuracy"] else asked
 
 

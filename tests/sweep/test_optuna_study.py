@@ -98,7 +98,7 @@ def test_a_damaged_storage_is_named_and_left_alone(tmp_path, content, storage):
     file = tmp_path / "damaged"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"hydra.sweeper.storage .*damaged cannot be used"):
-        open_storage(storage.format(file=file))
+        open_storage(storage.format(file=file), is_sole=True)
     assert file.read_bytes() == content
 
 

@@ -4,9 +4,11 @@ import optuna
 import pytest
 
 from resetrl.errors import ConfigError, RunPruned
+from resetrl.run.context import Evaluation, RunContext
 from resetrl.sweep.optuna_pruning import WilcoxonOverProblems, make_pruner
 from resetrl.sweep.optuna_study import open_storage
 from resetrl.sweep.optuna_trial import Reporter, TrialLink, TrialObserver, outcome_attr, read_link
+from resetrl.types import PhaseUsage
 
 
 @pytest.fixture
@@ -224,3 +226,38 @@ def test_wilcoxon_pairs_by_problem_not_by_position(study):
 def test_an_unknown_metric_is_refused_before_the_run_starts(tmp_path):
     with pytest.raises(ConfigError, match="'eval/luck' is no metric that every run has: choose"):
         TrialObserver(link_of(tmp_path, 0, metrics=["eval/luck"]))
+
+
+def evaluated(folder, is_last):
+    """An observer is told of the evaluation after step 3 of a run that evaluates every 2 steps."""
+    run = RunContext("a run", folder, {"evaluation": {"every": 2}}, 0, 9, (), console=None)
+    observer = TrialObserver(link_of(folder, 1))
+    untrained = Evaluation(0, 0.9, 0.9, (), PhaseUsage())
+    observer.resetrl_evaluated(run=run, evaluation=untrained)
+    last = Evaluation(3, 0.1, 0.1, (), PhaseUsage(), is_last=is_last)
+    observer.resetrl_evaluated(run=run, evaluation=last)
+    return observer
+
+
+def test_a_run_that_a_budget_ends_reports_and_is_not_pruned(study, tmp_path):
+    complete(study, [0.5, 0.7])
+    study.ask()
+    observer = evaluated(tmp_path, is_last=True)
+    assert study.trials[1].intermediate_values == {2: 0.1}
+    assert observer.outcome({}) == 0.1
+
+
+def test_a_run_that_would_go_on_is_pruned(study, tmp_path):
+    complete(study, [0.5, 0.7])
+    study.ask()
+    with pytest.raises(RunPruned):
+        evaluated(tmp_path, is_last=False)
+
+
+def test_a_job_returns_the_metrics_asked_for_with_its_final_totals(study, tmp_path):
+    metrics = ["eval/reward", "total/generated_tokens"]
+    observer = TrialObserver(link_of(tmp_path, 0, metrics=metrics, pruner="none"))
+    evaluation = Evaluation(2, 0.5, 0.25, (), PhaseUsage())
+    observer.resetrl_evaluated(run=None, evaluation=evaluation)
+    totals = {"total/generated_tokens": 900.0, "total/flops": 1.0}
+    assert observer.outcome(totals) == {"eval/reward": 0.25, "total/generated_tokens": 900.0}
