@@ -181,7 +181,8 @@ class SelfEvaluation(Protocol):
         """Metrics of its own, `second_turn_accuracy` for `eval/second_turn_accuracy`.
 
         `answers` are the plain ones to all held-out problems; `method` holds the evaluation's
-        sampling instead of the training's. Random choices must not depend on the step.
+        sampling instead of the training's. Whatever asks the policy stands in the phase
+        `evaluate`, as `sample_wave("evaluate", 0, ...)` does; no choice depends on the step.
         """
         ...
 

@@ -145,7 +145,7 @@ def test_groups_of_a_samplers_own_kind_are_called_as_it_calls_them(tree_folder: 
     assert drawn(tree_folder, "chain-1") == TREE
     text = page(tree_folder, "chain-1")
     assert "Level 1 group <small>1 of 1 right, mean reward 1.00, 1 part</small>" in text
-    assert "reward 0, shaped -10" in text and "… part" in text
+    assert "reward 0, shaped -10" in text and '<span class="badge">…</span>' in text
 
 
 def test_the_list_has_a_column_for_each_kind_of_group(

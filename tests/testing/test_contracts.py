@@ -14,11 +14,14 @@ import pytest
 from resetrl.builtin.learners import Torch
 from resetrl.builtin.losses import SuffixMean
 from resetrl.builtin.verifiers import Exact
+from resetrl.interfaces import EngineCounters
+from resetrl.meter import Meter
 from resetrl.plugins import KINDS, Component, load_plugins
 from resetrl.splits import GroupSplit
 from resetrl.testing import FakeTask, check_reset_selector, contract_for
 from resetrl.testing.contracts.results import run_contract
-from resetrl.types import Problem, Selection, Verdict
+from resetrl.types import Group, Prefix, Problem, Sampled, Selection, Verdict
+from resetrl.waves import sample_wave
 
 SOME_GYM_TASKS = ("basic_arithmetic", "chain_sum", "gsm_symbolic", "leg_counting", "syllogism")
 
@@ -452,3 +455,57 @@ def test_there_is_a_contract_for_every_kind_and_no_other() -> None:
     assert all(len(contract_for(kind)) >= 3 for kind in KINDS)
     with pytest.raises(ValueError, match="no contract for 'tracker': choose reset_selector"):
         contract_for("tracker")
+
+
+@dataclasses.dataclass
+class Pairs:
+    """A sampler of two draws a prompt; `evaluate` and `wave` are functions given to it."""
+
+    wave: Callable[..., Any] = sample_wave
+    evaluation: Callable[..., dict[str, Any]] = lambda *arguments: {}
+    budget: ClassVar[int] = 2
+
+    def sample(self, step: int, prompts: Any, method: Any, session: Any, meter: Any) -> Sampled:
+        origins = [(prompt, Prefix(), index) for prompt in prompts for index in range(2)]
+        draws = self.wave("draw", step, origins, method, session, meter)
+        pairs = [zip(*draws[i : i + 2], strict=True) for i in range(0, len(draws), 2)]
+        return Sampled([Group("base", *pair) for pair in pairs], draws)
+
+    def evaluate(self, answers: Any, method: Any, session: Any, meter: Any) -> dict[str, Any]:
+        prompts = [rollout.prompt for rollout, _ in answers]
+        return self.evaluation(prompts, method, session, meter)
+
+
+def unmetered(purpose: str, step: int, origins: Any, method: Any, session: Any, meter: Any) -> Any:
+    return sample_wave(purpose, step, origins, method, session, Meter(EngineCounters(), 0))
+
+
+def test_a_sampler_keeps_its_contract() -> None:
+    assert failing("sampler", Pairs()) == {}
+
+
+def test_a_sampler_that_asks_outside_of_the_steps_phases_is_told_how() -> None:
+    reasons = failing("sampler", Pairs(wave=unmetered))
+    assert list(reasons) == ["charges_to_its_phases_all_that_the_policy_does"]
+    assert "through resetrl.waves.sample_wave" in reasons.popitem()[1]
+
+
+def test_a_sampler_that_seeds_by_the_batch_draws_otherwise_alone() -> None:
+    def numbered(purpose: str, step: int, origins: Any, *around: Any) -> Any:
+        shifted = [(p, prefix, index + len(origins)) for p, prefix, index in origins]
+        return sample_wave(purpose, step, shifted, *around)
+
+    assert list(failing("sampler", Pairs(wave=numbered))) == [
+        "samples_the_same_again_and_for_each_prompt_alone"
+    ]
+
+
+def test_a_samplers_evaluation_is_charged_and_gives_numbers() -> None:
+    def ask(prompts: Any, *around: Any) -> dict[str, Any]:
+        sample_wave("again", 0, [(prompt, Prefix(), 0) for prompt in prompts], *around)
+        return {}
+
+    check = "evaluates_with_numbers_in_the_phase_evaluate"
+    assert list(failing("sampler", Pairs(evaluation=ask))) == [check]
+    words = Pairs(evaluation=lambda *arguments: {"second_turn": "good"})
+    assert failing("sampler", words) == {check: "metric 'second_turn' is 'good': give a number"}

@@ -40,7 +40,7 @@ def test_a_node_is_worth_the_mean_of_its_children(surroundings: Any) -> None:
     assert first.shaped_rewards == (0.25, 1.0)
     assert second.shaped_rewards == (1.0, 0.0, 0.0, 0.0)
     assert first.rewards == (0.25, 1.0)
-    assert first.verdicts[0].details == {"why": "goes on, to a mean reward of 0.25"}
+    assert first.verdicts[0].details == {"why": "mean reward of what goes on from it"}
     assert sampled.metrics == {"draws/accuracy": 0.625, "tree/leaves": 5.0}
 
 

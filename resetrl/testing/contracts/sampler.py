@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple
 
-from resetrl.interfaces import EngineCounters, Sampler
+from resetrl.interfaces import EngineCounters, Sampler, SelfEvaluation
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.testing.contracts._require import require
@@ -19,7 +19,7 @@ from resetrl.testing.fakes import (
     make_problems,
     make_prompt,
 )
-from resetrl.types import Limits, Prompt, Request, Sampled, Sampling
+from resetrl.types import Limits, PhaseUsage, Prompt, Request, Sampled, Sampling
 
 _PROMPTS = tuple(
     make_prompt(problem.question, problem.reference, problem.uid) for problem in make_problems(3)
@@ -97,6 +97,25 @@ def charges_to_its_phases_all_that_the_policy_does(sampler: Sampler) -> None:
     )
 
 
+def evaluates_with_numbers_in_the_phase_evaluate(sampler: Sampler) -> None:
+    """Where it takes part in evaluations at all."""
+    if not isinstance(sampler, SelfEvaluation):
+        return
+    draws = _sample(sampler, _PROMPTS).draws
+    answers = list({rollout.prompt.uid: (rollout, verdict) for rollout, verdict in draws}.values())
+    policy = _policy()
+    meter = Meter(policy.counters, num_parameters=1)
+    metrics = sampler.evaluate(answers, _method(sampler), _session(policy), meter)
+    for name, number in metrics.items():
+        require(isinstance(number, float | int), f"metric {name!r} is {number!r}: give a number")
+    charged = meter.usage().get("evaluate", PhaseUsage()).generated_tokens
+    require(
+        charged == policy.counters.generated_tokens,
+        f"the phase 'evaluate' accounts for {charged} of {policy.counters.generated_tokens} tokens "
+        "generated: ask the policy there",
+    )
+
+
 CHECKS = (
     has_a_budget_of_at_least_two,
     gathers_nothing_from_no_prompts,
@@ -104,6 +123,7 @@ CHECKS = (
     gives_some_rollouts_an_unequal_reward,
     samples_the_same_again_and_for_each_prompt_alone,
     charges_to_its_phases_all_that_the_policy_does,
+    evaluates_with_numbers_in_the_phase_evaluate,
 )
 
 
@@ -126,8 +146,13 @@ def _sample(
     meter: Meter | None = None,
 ) -> Sampled:
     policy = policy or _policy()
+    meter = meter or Meter(policy.counters, num_parameters=1)
+    return sampler.sample(1, prompts, _method(sampler), _session(policy), meter)
+
+
+def _session(policy: ScriptedPolicy) -> Session:
     task = FakeTask()
-    session = Session(
+    return Session(
         policy=policy,
         learner=RecordingLearner(),
         verifier=task.verifier(),
@@ -137,7 +162,10 @@ def _sample(
         localization_prompt="tiny",
         run_seed=0,
     )
-    method = Method(
+
+
+def _method(sampler: Sampler) -> Method:
+    return Method(
         sampler=sampler,
         loss=FakeLoss(),
         advantage="population_std",
@@ -146,5 +174,3 @@ def _sample(
         sampling=Sampling(),
         limits=Limits(max_thoughts=6, max_thought_len=40, max_completion_len=400),
     )
-    meter = meter or Meter(policy.counters, num_parameters=1)
-    return sampler.sample(1, prompts, method, session, meter)
