@@ -30,7 +30,7 @@ class GuardedVerifier:
 
     `name` says which verifier of which distribution and file it is. The whole batch is verified
     at once; only if that raises or takes longer than `time_limit` seconds, each rollout is
-    verified alone, with the same limit. Outside of the main thread nothing can be interrupted.
+    verified alone, with the same limit. Outside of the main thread nothing is interrupted.
     """
 
     verifier: Verifier
