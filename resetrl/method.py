@@ -36,14 +36,13 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Session:
-    """What a step works with besides: the model as policy and as learner, the judge, the seed.
+class Inference:
+    """What asking a policy and judging its rollouts takes, without training anything.
 
     `localization_prompt` is the model's preset for questions about its own rollouts.
     """
 
     policy: Policy
-    learner: Learner
     verifier: Verifier
     task: Task
     tokenizer: PreTrainedTokenizerBase
@@ -61,6 +60,13 @@ class Session:
             localization_prompt=self.localization_prompt,
             rng_seed=partial(_selection_seed, self.run_seed, step),
         )
+
+
+@dataclass(frozen=True)
+class Session(Inference):
+    """What a step works with besides: the model as policy and as learner, the judge, the seed."""
+
+    learner: Learner
 
 
 def _selection_seed(run_seed: int, step: int, rollout: Rollout, purpose: str) -> int:

@@ -1,8 +1,10 @@
-"""What the policy is asked, from template files: `completion_*.txt` and `localization_*.txt`.
+"""What the policy is asked, from template files: `completion_*.txt`, `localization_*.txt` and
+`verification_*.txt`.
 
 A preset is a file name of this folder without its ending, or a path to a template of your own.
 Templates are Jinja2 and see `question`, `thoughts` (delimiters stripped) and `reference` (or
-none). With a chat template in the tokenizer, localizations are wrapped as a user's message.
+none). With a chat template in the tokenizer, localizations and verifications are wrapped as a
+user's message.
 """
 
 from __future__ import annotations
@@ -48,6 +50,14 @@ def shows_reference(preset: str) -> bool:
 
     source = _path("localization", preset).read_text(encoding="utf-8")
     return "reference" in meta.find_undeclared_variables(Environment().parse(source))
+
+
+def verification_ids(
+    preset: str, tokenizer: PreTrainedTokenizerBase, *, question: str, thoughts: Sequence[str]
+) -> tuple[int, ...]:
+    """The prompt that asks whether the final answer of these thoughts is right, as token ids."""
+    text = _template("verification", preset).render(question=question, thoughts=thoughts)
+    return _encode(tokenizer, text, chat=bool(tokenizer.chat_template))
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> tuple[int, ...]:

@@ -14,12 +14,12 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
+from resetrl.ask import answer, held_out
 from resetrl.errors import CheckpointError, PluginError, ResetrlError, TrainingError
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
 from resetrl.plugins import Registry
-from resetrl.rng import derive_seed
 from resetrl.run.build import build_method, build_session, build_task
 from resetrl.run.checkpoint import Checkpoint, save_checkpoint, weights_hash
 from resetrl.run.compose import config_hash, flat_dict, to_run_config
@@ -31,7 +31,7 @@ from resetrl.run.progress import Progress
 from resetrl.run.rollouts import RolloutLog
 from resetrl.run.tracking import Tracking, TrackingStatus
 from resetrl.step import train_step
-from resetrl.types import Problem, Prompt, Request, Rollout, Sampling, StepRecord
+from resetrl.types import Problem, Prompt, Sampling, StepRecord
 
 
 @dataclass(frozen=True)
@@ -126,26 +126,20 @@ class Trainer:
         """One completion of each held-out problem, without resets."""
         meter = Meter(self.session.policy.counters, self.session.learner.num_parameters)
         settings = self.config.evaluation
-        requests = [
-            Request(
-                prompt_ids=prompt.token_ids,
-                rng_seed=derive_seed(self.config.seed, "evaluation", prompt.uid),
-                sampling=Sampling(settings.temperature, settings.top_p),
-                limits=self.method.limits,
-            )
+        sampling = Sampling(settings.temperature, settings.top_p)
+        asked = [
+            held_out(prompt, sampling, self.method.limits, self.config.seed)
             for prompt in self.held_out
         ]
-        with meter.phase("evaluate"):
-            completions = self.session.policy.generate(requests)
-            rollouts = [Rollout(p, c) for p, c in zip(self.held_out, completions, strict=True)]
-            verdicts = self.session.verifier.verify(rollouts)
+        judged = answer(asked, self.session, meter, phase="evaluate", verify_phase="evaluate")
+        verdicts = [verdict for _, verdict in judged]
         usage = meter.usage()["evaluate"]
         self.ledger.add_evaluation(usage)
         return Evaluation(
             step=step,
             accuracy=sum(verdict.correct for verdict in verdicts) / len(verdicts),
             reward=sum(verdict.reward for verdict in verdicts) / len(verdicts),
-            judged=list(zip(rollouts, verdicts, strict=True)),
+            judged=judged,
             usage=usage,
         )
 

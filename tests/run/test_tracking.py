@@ -533,7 +533,7 @@ def test_an_unreachable_server_warns_once_and_nothing_is_lost_after_sync(
     tracking.resetrl_run_finished(run, None)
     assert time.monotonic() - started < 15
     assert printed(run) == (
-        f"Tracking: {DEAD} does not take this run (Connection refused). Training goes on; its "
+        f"Tracking: {DEAD} does not take this run (Connection refused). It goes on; its "
         f"metrics stay in {run.folder}/metrics.jsonl, to be sent with: "
         f"resetrl tracking sync {run.folder}\n"
     )
