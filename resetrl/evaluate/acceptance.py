@@ -1,4 +1,4 @@
-"""Which answers a correction leaves alone: by the verifier's verdict or by the policy's own word."""
+"""Which answers a correction leaves alone: by the verifier's verdict or the policy's word."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from resetrl.prompts import verification_ids
 from resetrl.rng import derive_seed
 from resetrl.thoughts import last_boxed, stripped_thoughts
 from resetrl.types import Completion, Limits, Request, Sampling
+
+# A text ends in its end-of-sequence token, such as <|im_end|>, if the policy wrote one.
+_STANDING_ALONE = re.compile(r"\b(yes|no)\b(?=[\"'*)\s]*(?:[.,;:!\n<]|\Z))")
 
 
 @dataclass(frozen=True)
@@ -85,15 +88,15 @@ def read_acceptance(reply: Completion) -> Acceptance:
 
     The last closed box counts if it holds the word yes or no, else the last yes or no in the
     prose that stands for itself: before punctuation, a line's end or the end. The `no` of `no
-    error` or of `nothing` is no answer, nor is the `yes` of `Notyes` (as the released parser has
-    it). A reply cut off at its limit before its box was not finished, so it accepts nothing.
+    error` or of `nothing` is no answer, nor is a box of `Notyes`, which the released parser takes
+    for a yes. A reply cut off at its limit without a box was not finished, so it accepts nothing.
     """
     boxed = _yes_or_no(last_boxed(reply.text) or "")
     if boxed is not None:
         return Acceptance(boxed, "boxed", reply.text)
     if reply.stop == "budget":
         return Acceptance(False, "truncated", reply.text)
-    said = re.findall(r"\b(yes|no)\b(?=[\"'*)\s]*(?:[.,;:!\n]|\Z))", reply.text.lower())
+    said = _STANDING_ALONE.findall(reply.text.lower())
     if said:
         return Acceptance(said[-1] == "yes", "prose", reply.text)
     return Acceptance(False, "unreadable", reply.text)

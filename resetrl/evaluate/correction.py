@@ -61,38 +61,39 @@ class Corrector:
     num_parameters: int
 
     def rounds(self, prompts: Sequence[Prompt]) -> Iterator[Round]:
-        """Round 0 and every round there was something left to correct for.
+        """Round 0, the first answers, and every round of correction, also with nothing left to do.
 
         Raises TrainingError if selector or verifier break their contract.
         """
-        meter = self._meter()
-        run_seed = self.inference.run_seed
-        asked = [held_out(prompt, self.first, self.limits, run_seed) for prompt in prompts]
-        answers = answer(asked, self.inference, meter)
-        open_places = list(range(len(prompts)))
-        resampled: list[int] = open_places
-        selections: list[Selection | None] = [None] * len(prompts)
+        places = list(range(len(prompts)))
+        answers: list[Judged] = []
+        selections: list[Selection | None] = [None for _ in prompts]
         for number in range(self.num_rounds + 1):
+            meter = Meter(self.inference.policy.counters, self.num_parameters)
             if number:
-                meter = self._meter()
-                resampled = open_places
-                selections = self._correct(number, answers, resampled, meter)
-            acceptances = self._accept(number, answers, resampled, meter)
+                selections = self._correct(number, answers, places, meter)
+            else:
+                answers = self._answer(prompts, meter)
+            acceptances = self._accept(number, answers, places, meter)
             yield Round(
                 number,
                 tuple(answers),
-                tuple(resampled),
+                tuple(places),
                 tuple(selections),
                 tuple(acceptances),
                 meter.usage(),
             )
-            open_places = [
+            places = [
                 place
-                for place in resampled
+                for place in places
                 if (decided := acceptances[place]) is not None and not decided.accepted
             ]
-            if not open_places:
-                return
+
+    def _answer(self, prompts: Sequence[Prompt], meter: Meter) -> list[Judged]:
+        """The first answers: greedily, they are those of every other evaluation."""
+        run_seed = self.inference.run_seed
+        asked = [held_out(prompt, self.first, self.limits, run_seed) for prompt in prompts]
+        return answer(asked, self.inference, meter)
 
     def _correct(
         self, number: int, answers: list[Judged], places: Sequence[int], meter: Meter
@@ -138,6 +139,3 @@ class Corrector:
             for place, acceptance in zip(fresh, decided, strict=True):
                 acceptances[place] = acceptance
         return acceptances
-
-    def _meter(self) -> Meter:
-        return Meter(self.inference.policy.counters, self.num_parameters)

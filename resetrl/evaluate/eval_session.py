@@ -27,6 +27,9 @@ from resetrl.run.rollouts import write_answers
 ROOT = "evals"
 """Where evaluations are kept, below the current folder."""
 
+ANSWERS = "answers"
+"""The folder in there with a file for each task."""
+
 
 def run_eval(arguments: Sequence[str], *, print_config: bool = False) -> Path | None:
     """Evaluate, or go on with it, and say how it went; returns the folder of the results."""
@@ -81,11 +84,12 @@ def _answer_all(
     )
     meter = Meter(policy.counters, sum(p.numel() for p in loaded.model.parameters()))
     answers = {}
-    console.print(f"[bold]{folder.name}[/]: everything it writes is in {folder}")
+    verb = "goes on" if (folder / ANSWERS).exists() else "starts"
+    console.print(f"[bold]{folder.name}[/] {verb}; everything it writes is in {folder}")
     with answer_bar(console, policy.counters) as bar:
         for task in tasks:
             inference = build_inference(config, setup.registry, task.task, loaded, policy)
-            file = AnswerFile(folder / "answers" / f"{task.label.replace('/', '-')}.jsonl")
+            file = AnswerFile(folder / ANSWERS / f"{task.label.replace('/', '-')}.jsonl")
             row = bar.add_task(task.label, total=task.num_problems)
             advance = partial(bar.advance, row)
             answers[task.label] = evaluator.evaluate(task, inference, meter, file, advance)

@@ -61,16 +61,9 @@ def print_scores(
     console.print()
     _print_one(tasks[0], console) if len(tasks) == 1 else _print_many(tasks, mean, console)
     console.print()
-    shape = plain_table("completions", "tokens", "thoughts", "fragments", "no answer", "too long")
-    for task in tasks:
-        for kind in ("greedy", "sampled"):
-            if f"{kind}/tokens" in task.shape:
-                shape.add_row(*_shape_row(task, kind, alone=len(tasks) == 1))
-    console.print(shape)
-    tokens, seconds = (
-        sum(task.generated_tokens for task in tasks),
-        sum(task.seconds for task in tasks),
-    )
+    _print_shape(tasks, console)
+    tokens = sum(task.generated_tokens for task in tasks)
+    seconds = sum(task.seconds for task in tasks)
     console.print(
         f"\n{tokens:,} tokens in {seconds:,.1f} s ({tokens / max(seconds, 1e-9):,.0f} tokens/s)"
     )
@@ -92,11 +85,25 @@ def _print_many(
     for family in ("pass@", "maj@"):
         shown += [name for name in names if name.startswith(family)][-1:]
     shown = list(dict.fromkeys(shown))
-    table = plain_table("task", "problems", "greedy pass@1", "", *shown)
+    table = plain_table("task", "n", "greedy", "95 % interval", *shown)
     for task in tasks:
         table.add_row(*_score_row(task.label, task.num_problems, task.scores, shown))
     total = sum(task.num_problems for task in tasks)
     table.add_row(*_score_row(f"[bold]{MEAN}", total, mean, shown))
+    console.print(table)
+
+
+def _print_shape(tasks: Sequence[TaskScores], console: Console) -> None:
+    """What completions look like: of one task greedy and sampled ones, of many the greedy ones."""
+    alone = len(tasks) == 1
+    table = plain_table(
+        "completions" if alone else "greedy completions",
+        *("tokens", "thoughts", "fragments", "no answer", "too long"),
+    )
+    for task in tasks:
+        for kind in ("greedy", "sampled") if alone else ("greedy",):
+            if f"{kind}/tokens" in task.shape:
+                table.add_row(kind if alone else task.label, *_shape_columns(task, kind))
     console.print(table)
 
 
@@ -113,10 +120,9 @@ def _score_row(
     ]
 
 
-def _shape_row(task: TaskScores, kind: str, *, alone: bool) -> list[str]:
+def _shape_columns(task: TaskScores, kind: str) -> list[str]:
     shape = {name.partition("/")[2]: v for name, v in task.shape.items() if name.startswith(kind)}
     return [
-        kind if alone else f"{task.label}, {kind}",
         f"{shape['tokens']:.1f}",
         f"{shape['thoughts']:.1f}",
         f"{shape['fragments']:.1%}",

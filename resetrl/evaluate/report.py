@@ -134,9 +134,6 @@ def plain_table(*columns: str) -> Table:
 
 def print_places(folder: Path, tracking: Tracking, console: Console) -> None:
     """Where the figures are."""
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_row("results", str(folder / RESULTS[0]))
+    console.print(f"\nresults  {folder / RESULTS[0]}", markup=False, soft_wrap=True)
     if tracking.status is not None:
-        table.add_row("MLflow", tracking.status.command)
-    console.print()
-    console.print(table, soft_wrap=True)
+        console.print(f"MLflow   {tracking.status.command}", markup=False, soft_wrap=True)

@@ -70,8 +70,8 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> tup
         text = str(
             tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
         )
-        return tuple(tokenizer.encode(text, add_special_tokens=False))
-    return tuple(tokenizer.encode(text))
+        return tuple(tokenizer.encode(text, add_special_tokens=False, verbose=False))
+    return tuple(tokenizer.encode(text, verbose=False))  # who asks sees to what is too long
 
 
 @lru_cache
