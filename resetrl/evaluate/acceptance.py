@@ -16,6 +16,9 @@ from resetrl.rng import derive_seed
 from resetrl.thoughts import last_boxed, stripped_thoughts
 from resetrl.types import Completion, Limits, Request, Sampling
 
+VERDICT = "verdict"
+"""The status of an acceptance for which the policy was not asked."""
+
 # A text ends in its end-of-sequence token, such as <|im_end|>, if the policy wrote one.
 _STANDING_ALONE = re.compile(r"\b(yes|no)\b(?=[\"'*)\s]*(?:[.,;:!\n<]|\Z))")
 
@@ -50,7 +53,7 @@ class ByVerifier:
     def accept(
         self, answers: Sequence[Judged], number: int, inference: Inference, meter: Meter
     ) -> list[Acceptance]:
-        return [Acceptance(verdict.correct, "verdict") for _, verdict in answers]
+        return [Acceptance(verdict.correct, VERDICT) for _, verdict in answers]
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,14 @@ def read_acceptance(reply: Completion) -> Acceptance:
     error` or of `nothing` is no answer, nor is a box of `Notyes`, which the released parser takes
     for a yes. A reply cut off at its limit without a box was not finished, so it accepts nothing.
     """
-    boxed = _yes_or_no(last_boxed(reply.text) or "")
+    box = last_boxed(reply.text) or ""
+    boxed = _yes_or_no(box)
     if boxed is not None:
         return Acceptance(boxed, "boxed", reply.text)
     if reply.stop == "budget":
         return Acceptance(False, "truncated", reply.text)
-    said = _STANDING_ALONE.findall(reply.text.lower())
+    prose = reply.text.replace(f"{{{box}}}", "").lower()
+    said = _STANDING_ALONE.findall(prose)
     if said:
         return Acceptance(said[-1] == "yes", "prose", reply.text)
     return Acceptance(False, "unreadable", reply.text)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from rich.console import Console
 
+from resetrl.evaluate.acceptance import VERDICT
 from resetrl.evaluate.config import CorrectConfig
 from resetrl.evaluate.correction import Round
 from resetrl.evaluate.report import Results, interval, plain_table
@@ -69,7 +70,7 @@ def round_figures(rounds: Sequence[Round]) -> list[RoundFigures]:
 
 def _statuses(each: Round) -> dict[str, float]:
     selected = Counter(selection.status for selection in each.selections if selection)
-    said = Counter(each.status for each in each.acceptances if each)
+    said = Counter(said.status for said in each.acceptances if said and said.status != VERDICT)
     return {
         **{f"localization/{name}": n / selected.total() for name, n in sorted(selected.items())},
         **{f"verification/{name}": n / said.total() for name, n in sorted(said.items())},

@@ -47,7 +47,8 @@ def run_eval(arguments: Sequence[str], *, print_config: bool = False) -> Path | 
         loaded = setup.load_model(config.model)
     folder = setup.open_folder(ROOT, suite_name(config))
     context = setup.context(folder, console)
-    with tracked(context, config.tracking, "eval", setup.tags) as tracking:
+    tags = {**setup.tags, "suite": suite_name(config)}
+    with tracked(context, config.tracking, "eval", tags) as tracking:
         answers = _answer_all(setup, config, tasks, loaded, folder, console)
         with console.status("computing intervals"):
             scores = [

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from resetrl.errors import ConfigError
+from resetrl.evaluate.suite import suite_file
 from resetrl.models import LoadedModel, ModelConfig, load_model
 from resetrl.plugins import Registry, load_plugins
 from resetrl.run.checkpoint import weights_hash
@@ -131,7 +132,12 @@ def set_up(arguments: Sequence[str], primary: Primary) -> Setup:
                 )
     paths = given.get("plugin_paths", None if run is None else run.config.get("plugin_paths"))
     registry = load_plugins(plugin_paths(paths))
+    suite, overrides = suite_file(given.get("suite"), overrides)
     config = compose([*_run_choices(run, given), *overrides], registry, primary)
+    if suite is not None:
+        config.suite = suite
+    if config.get("suite") is not None:
+        config.task = None
     if run is not None:
         with readable_errors(overrides, registry, primary):
             config = _with_run(config, run, given)
@@ -149,20 +155,32 @@ def _split_run(arguments: Sequence[str]) -> tuple[str, list[str]]:
     return (named[0] if named else ""), overrides
 
 
+def _left_to_run(given: dict[str, object]) -> list[str]:
+    """The keys a run decides; its verifier belongs to its task and goes with it."""
+    task_is_given = "task" in given or "suite" in given
+    return [
+        key
+        for key in FROM_RUN
+        if key not in given and not (task_is_given and key in ("task", "verifier"))
+    ]
+
+
 def _run_choices(run: StoredRun | None, given: dict[str, object]) -> list[str]:
     """The components of a run as overrides, for those kinds the command line leaves open."""
-    kinds = ("task", "engine", "verifier") if run is not None else ()
-    nodes = {kind: run.config.get(kind) for kind in kinds if run and kind not in given}
+    if run is None:
+        return []
+    kinds = [key for key in _left_to_run(given) if key in ("task", "engine", "verifier")]
+    nodes = {kind: run.config.get(kind) for kind in kinds}
     return [f"{kind}={node.name}" for kind, node in nodes.items() if node is not None]
 
 
 def _with_run(config: DictConfig, run: StoredRun, given: dict[str, object]) -> DictConfig:
     """The configuration with the run's own values, and on top what the command line says."""
     kept = {}
-    for key in FROM_RUN:
+    for key in _left_to_run(given):
         theirs, ours = run.config.get(key), config.get(key)
         same = not isinstance(ours, DictConfig) or ours.get("name") == (theirs or {}).get("name")
-        if key in config and key in run.config and key not in given and same:
+        if key in config and key in run.config and same:
             kept[key] = theirs
     merged = OmegaConf.merge(config, kept)
     assert isinstance(merged, DictConfig)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,6 +33,21 @@ class LabelledTask:
     in_suite: bool = False
 
 
+def suite_file(given: object, overrides: Sequence[str]) -> tuple[Any, list[str]]:
+    """The suite in the file that `suite=FILE.yaml` gives, and the overrides without it.
+
+    Any other suite is hydra's to find. Raises ConfigError if the file cannot be read.
+    """
+    if not str(given).endswith((".yaml", ".yml")):
+        return None, list(overrides)
+    try:
+        suite = OmegaConf.load(str(given))
+    except (OSError, yaml.YAMLError) as error:
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise ConfigError(f"suite={given} cannot be read: {reason}") from error
+    return suite, [word for word in overrides if not word.startswith("suite=")]
+
+
 def suite_name(config: EvalConfig) -> str:
     """The suite's name, or that of the only task."""
     return str(component_options(config.suite or config.task).get("name", "unnamed"))
@@ -43,11 +59,14 @@ def labelled_tasks(config: EvalConfig, registry: Registry) -> list[LabelledTask]
     Raises ConfigError.
     """
     if config.suite is None:
-        named: Mapping[str, Any] = {suite_name(config): component_options(config.task)}
+        named: Any = {suite_name(config): component_options(config.task)}
     else:
-        named = config.suite.get("tasks") or {}
-    if not named:
-        raise ConfigError(f"suite {suite_name(config)} has no tasks: give label: {{name: task}}")
+        named = config.suite.get("tasks") if isinstance(config.suite, Mapping) else {}
+    if not isinstance(named, Mapping) or not named:
+        raise ConfigError(
+            "the suite has no tasks: write its name and its tasks, `name: mine` and "
+            "`tasks: {easy: {name: chain, max_operations: 3}}`"
+        )
     return [
         _labelled(label, options, config, registry, in_suite=config.suite is not None)
         for label, options in named.items()
@@ -60,7 +79,7 @@ def _labelled(
     name = options.get("name") if isinstance(options, Mapping) else None
     if not isinstance(name, str):
         raise ConfigError(f"task {label} of the suite has no name: write {label}: {{name: chain}}")
-    schema = OmegaConf.structured(component_schema(registry.get("task", name)))
+    schema = OmegaConf.structured(component_schema(registry.get("task", name), registry))
     try:
         typed = OmegaConf.merge(schema, dict(options))
     except OmegaConfBaseException as error:

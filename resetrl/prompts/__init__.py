@@ -86,12 +86,11 @@ def _template(kind: str, preset: str) -> Template:
 
 def _path(kind: str, preset: str) -> Path:
     """The template's file; raises ConfigError if the preset is neither shipped nor a file."""
-    shipped = Path(__file__).parent / f"{kind}_{preset}.txt"
+    folder = Path(__file__).parent
+    shipped = folder / f"{kind}_{preset}.txt"
     path = shipped if shipped.is_file() else Path(preset)
     if not path.is_file():
-        names = sorted(
-            p.stem.removeprefix(f"{kind}_") for p in shipped.parent.glob(f"{kind}_*.txt")
-        )
+        names = sorted(p.stem.removeprefix(f"{kind}_") for p in folder.glob(f"{kind}_*.txt"))
         raise ConfigError(
             f"no {kind} prompt {preset!r}: choose {', '.join(names)}, or give a template's path"
         )
