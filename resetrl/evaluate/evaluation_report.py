@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +11,7 @@ from rich.console import Console
 from resetrl.evaluate.answers import AnsweredProblem
 from resetrl.evaluate.config import EvalConfig
 from resetrl.evaluate.report import Results, interval, number, plain_table
-from resetrl.evaluate.scores import GREEDY, TaskScores
+from resetrl.evaluate.scores import GREEDY, REWARD, TaskScores
 from resetrl.evaluate.statistics import Estimate
 from resetrl.evaluate.suite import suite_name
 
@@ -39,7 +40,12 @@ def results(
     rows = [row for task in tasks for row in _rows(task.label, task.num_problems, task.scores)]
     if len(tasks) > 1:
         rows += _rows(MEAN, sum(task.num_problems for task in tasks), mean)
-    table = [_problem_row(label, each) for label, mine in answers.items() for each in mine]
+    prefixes = {label: f"{label}:" if config.suite else "" for label in answers}
+    table = [
+        _problem_row(label, prefixes[label], each)
+        for label, mine in answers.items()
+        for each in mine
+    ]
     return Results(summary, rows, table)
 
 
@@ -80,10 +86,9 @@ def _print_many(
     tasks: Sequence[TaskScores], mean: Mapping[str, Estimate], console: Console
 ) -> None:
     """Of pass@k and maj@k only the ends; the files hold all, with their intervals."""
-    names = [name for name in mean if name != GREEDY]
-    shown = [name for name in names if name == "pass@1"]
+    shown = [name for name in mean if name == "pass@1"]
     for family in ("pass@", "maj@"):
-        shown += [name for name in names if name.startswith(family)][-1:]
+        shown += [name for name in mean if name.startswith(family)][-1:]
     shown = list(dict.fromkeys(shown))
     table = plain_table("task", "n", "greedy", "95 % interval", *shown)
     for task in tasks:
@@ -132,7 +137,7 @@ def _shape_columns(task: TaskScores, kind: str) -> list[str]:
 
 
 def _name(score: str) -> str:
-    return "greedy pass@1" if score == GREEDY else score
+    return {GREEDY: "greedy pass@1", REWARD: "greedy reward"}.get(score, score)
 
 
 def _task_summary(task: TaskScores) -> dict[str, Any]:
@@ -169,17 +174,11 @@ def _flat(prefix: str, scores: Mapping[str, Estimate]) -> dict[str, float]:
     return {name: value for name, value in flat.items() if number(value) is not None}
 
 
-def _problem_row(label: str, problem: AnsweredProblem) -> dict[str, object]:
+def _problem_row(label: str, prefix: str, problem: AnsweredProblem) -> dict[str, object]:
     greedy, samples = problem.greedy, problem.samples
     return {
         "task": label,
-        "uid": problem.uid,
-        "question": problem.question,
-        "reference": problem.reference,
-        "completion": greedy.completion,
-        "extracted": greedy.extracted,
-        "correct": greedy.correct,
-        "reward": greedy.reward,
+        **asdict(problem.saved(prefix)),
         "tokens": greedy.tokens,
         "thoughts": greedy.thoughts,
         "fragments": greedy.fragments,

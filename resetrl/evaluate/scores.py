@@ -16,8 +16,8 @@ from resetrl.evaluate.statistics import (
 )
 from resetrl.rng import derive_seed
 
-GREEDY = "accuracy"
-"""The score of the greedy answers; the others are `pass@k` and `maj@k` of the samples."""
+GREEDY, REWARD = "accuracy", "reward"
+"""The scores of the greedy answers; the others are `pass@k` and `maj@k` of the samples."""
 
 Values = Callable[[AnsweredProblem], float]
 
@@ -26,7 +26,7 @@ Values = Callable[[AnsweredProblem], float]
 class TaskScores:
     """A task's figures.
 
-    `scores` are `accuracy`, `pass@k` and `maj@k`; `shape` describes completions, the greedy ones
+    `scores` are `accuracy`, `reward`, `pass@k` and `maj@k`; `shape` describes completions, the greedy ones
     as `greedy/tokens` and so on, the sampled ones as `sampled/tokens`.
     """
 
@@ -44,7 +44,7 @@ def score_task(
     """The figures of one task; `rng_seed` is for the bootstrap."""
     num_right = sum(problem.greedy.correct for problem in problems)
     scores = {GREEDY: wilson(num_right, len(problems))}
-    for name, values in sampled_scores(ks).items():
+    for name, values in _problem_values(ks).items():
         seed = derive_seed(rng_seed, "bootstrap", label, name)
         scores[name] = clustered_bootstrap([_clusters(problems, values)], seed)
     greedy = [problem.greedy for problem in problems]
@@ -63,7 +63,7 @@ def mean_scores(
     tasks: Sequence[Sequence[AnsweredProblem]], ks: Sequence[int], rng_seed: int
 ) -> dict[str, Estimate]:
     """The mean over tasks of each score, every task with equal weight."""
-    named: dict[str, Values] = {GREEDY: lambda p: float(p.greedy.correct), **sampled_scores(ks)}
+    named: dict[str, Values] = {GREEDY: lambda p: float(p.greedy.correct), **_problem_values(ks)}
     return {
         name: clustered_bootstrap(
             [_clusters(problems, values) for problems in tasks],
@@ -73,10 +73,11 @@ def mean_scores(
     }
 
 
-def sampled_scores(ks: Sequence[int]) -> dict[str, Values]:
-    """What a problem's samples are worth: `pass@k` and, for more than one, `maj@k`."""
-    passes: dict[str, Values] = {f"pass@{k}": _passes(k) for k in ks}
-    return passes | {f"maj@{k}": _majority(k) for k in ks if k > 1}
+def _problem_values(ks: Sequence[int]) -> dict[str, Values]:
+    """What a problem is worth: its greedy reward, `pass@k` and, for more than one, `maj@k`."""
+    values: dict[str, Values] = {REWARD: lambda problem: problem.greedy.reward}
+    values |= {f"pass@{k}": _passes(k) for k in ks}
+    return values | {f"maj@{k}": _majority(k) for k in ks if k > 1}
 
 
 def _passes(k: int) -> Values:

@@ -27,8 +27,8 @@ from resetrl.run.compose import (
 )
 from resetrl.run.context import RunContext
 from resetrl.run.overrides import plain_values, plugin_paths
-from resetrl.run.stored import StoredRun, open_run
 from resetrl.run.tracking.files import write_atomically
+from resetrl.run.trained import TrainedRun, open_run
 
 FROM_RUN = (
     "task",
@@ -46,6 +46,9 @@ FROM_RUN = (
 CHANGES_NO_ANSWER = ("run", "out", "tracking", "k", "chunk")
 """Keys left out of the identity of a result; a run is identified by its weights."""
 
+WHO_ANSWERS = ("run", "step", "weights", "out")
+"""Keys that tell results of one question apart."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -53,7 +56,7 @@ class Setup:
 
     registry: Registry
     config: DictConfig
-    run: StoredRun | None
+    run: TrainedRun | None
 
     @property
     def identity(self) -> str:
@@ -69,18 +72,22 @@ class Setup:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What only a result of a run has to tell: which run, and how that one was trained."""
+        """What only a result of a run has to tell: which run, and how that one was trained.
+
+        Method, split and run seed are tagged as the run itself has them, so that results of
+        several runs are compared as the runs are.
+        """
         if self.run is None:
             return {}
-        trained = self.run.config
-        split, run_id = trained.get("split"), _mlflow_id(self.run.folder)
+        trained, split = self.run.config, self.run.config.get("split")
         tags = {
             "evaluated_run": self.run.folder.name,
-            "evaluated_run_id": run_id,
+            "evaluated_run_id": _mlflow_id(self.run.folder),
             "evaluated_step": str(self.run.checkpoint.step),
+            "evaluated_weights": str(self.config.weights),
             "method": str(trained.get("method", "")),
             "split": "" if split is None else str(split.get("name", "")),
-            "train_seed": str(trained.get("seed", "")),
+            "seed": str(trained.get("seed", "")),
         }
         return {name: value for name, value in tags.items() if value}
 
@@ -103,11 +110,15 @@ class Setup:
         return folder
 
     def context(self, folder: Path, console: object) -> RunContext:
-        """The run as tracking sees it: one without training steps."""
+        """The run as tracking sees it: without training steps, and what is asked as parameters.
+
+        Who answers is said by tags, so that equal questions have equal parameters.
+        """
+        asked = {k: v for k, v in flat_dict(self.config).items() if k not in WHO_ANSWERS}
         return RunContext(
             name=folder.name,
             folder=folder,
-            config=flat_dict(self.config),
+            config=asked,
             start_step=0,
             total_steps=0,
             plugins=self.registry.manifest(),
@@ -165,7 +176,7 @@ def _left_to_run(given: dict[str, object]) -> list[str]:
     ]
 
 
-def _run_choices(run: StoredRun | None, given: dict[str, object]) -> list[str]:
+def _run_choices(run: TrainedRun | None, given: dict[str, object]) -> list[str]:
     """The components of a run as overrides, for those kinds the command line leaves open."""
     if run is None:
         return []
@@ -174,7 +185,7 @@ def _run_choices(run: StoredRun | None, given: dict[str, object]) -> list[str]:
     return [f"{kind}={node.name}" for kind, node in nodes.items() if node is not None]
 
 
-def _with_run(config: DictConfig, run: StoredRun, given: dict[str, object]) -> DictConfig:
+def _with_run(config: DictConfig, run: TrainedRun, given: dict[str, object]) -> DictConfig:
     """The configuration with the run's own values, and on top what the command line says."""
     kept = {}
     for key in _left_to_run(given):

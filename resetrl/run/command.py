@@ -22,7 +22,7 @@ from resetrl.run.compose import (
 )
 from resetrl.run.config import config_dir
 from resetrl.run.overrides import plain_values, plugin_paths
-from resetrl.run.stored import find_folder
+from resetrl.run.trained import find_folder
 
 
 def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool) -> None:

@@ -32,6 +32,7 @@ def test_the_scores_of_a_task():
     assert {name: estimate.value for name, estimate in scores.items()} == pytest.approx(
         {
             "accuracy": 2 / 4,
+            "reward": 2 / 4,
             "pass@1": (3 / 4 + 1 / 4 + 0 + 1 / 4) / 4,
             "pass@2": (1 + 1 / 2 + 0 + 1 / 2) / 4,
             "pass@4": 3 / 4,
@@ -69,7 +70,7 @@ def test_completions_are_described_greedy_and_sampled_ones_apart():
 def test_without_samples_there_is_the_greedy_score_alone():
     greedy = [problem(0, RIGHT), problem(1, WRONG)]
     task = score_task("sums", greedy, [], 0)
-    assert list(task.scores) == ["accuracy"]
+    assert list(task.scores) == ["accuracy", "reward"]
     assert not any(name.startswith("sampled") for name in task.shape)
 
 
@@ -100,6 +101,7 @@ def test_results_hold_every_figure_and_every_problem():
     assert made.summary["tasks"]["sums"]["scores"]["accuracy"]["value"] == 0.5
     assert [(row["task"], row["score"]) for row in made.rows] == [
         ("sums", "accuracy"),
+        ("sums", "reward"),
         ("sums", "pass@1"),
     ]
     first = made.table[0]

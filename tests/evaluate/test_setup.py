@@ -26,7 +26,7 @@ def test_a_run_decides_what_the_command_line_leaves_open(trained_run):
     assert (config.run, config.step, len(config.weights)) == (str(trained_run), 1, 16)
     assert setup.subject == "trained-step1"
     assert setup.tags["method"] == "srpo"
-    assert (setup.tags["train_seed"], setup.tags["evaluated_step"]) == ("0", "1")
+    assert (setup.tags["seed"], setup.tags["evaluated_step"]) == ("0", "1")
 
 
 def test_an_option_changes_the_runs_task_and_a_choice_replaces_it(trained_run):

@@ -16,7 +16,7 @@ from resetrl.run.overrides import plain_values
 
 
 @dataclass(frozen=True)
-class StoredRun:
+class TrainedRun:
     """A run folder with its configuration and its newest checkpoint, verified."""
 
     folder: Path
@@ -32,14 +32,14 @@ class StoredRun:
         return load_model(model, weights=self.checkpoint.folder)
 
 
-def open_run(where: str, overrides: Sequence[str] = ()) -> StoredRun:
+def open_run(where: str, overrides: Sequence[str] = ()) -> TrainedRun:
     """The run of that folder or MLflow run id.
 
     Raises CheckpointError if there is none, or none with a checkpoint that can be read.
     """
     folder = find_folder(where, overrides, "run")
     config = load_config(folder, [])
-    return StoredRun(folder, config, latest_checkpoint(folder, config_hash(config)))
+    return TrainedRun(folder, config, latest_checkpoint(folder, config_hash(config)))
 
 
 def find_folder(where: str, overrides: Sequence[str], key: str) -> Path:
