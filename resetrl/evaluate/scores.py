@@ -26,8 +26,8 @@ Values = Callable[[AnsweredProblem], float]
 class TaskScores:
     """A task's figures.
 
-    `scores` are `accuracy`, `reward`, `pass@k` and `maj@k`; `shape` describes completions, the greedy ones
-    as `greedy/tokens` and so on, the sampled ones as `sampled/tokens`.
+    `scores` are `accuracy`, `reward`, `pass@k` and `maj@k`; `shape` describes completions, the
+    greedy ones as `greedy/tokens` and so on, the sampled ones as `sampled/tokens`.
     """
 
     label: str
