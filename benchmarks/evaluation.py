@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from resetrl.ask import held_out
+from resetrl.ask import Asked
 from resetrl.evaluate.answers import AnswerFile
 from resetrl.evaluate.config import EVAL, EvalConfig
 from resetrl.evaluate.evaluation import GREEDY, Evaluator
@@ -51,7 +51,7 @@ class Bench:
     def raw(self) -> float:
         """Tokens/s of the engine alone: every request of the evaluation in one call."""
         prompts = [self.maker.prompt(self.task.problems[i]) for i in range(self.task.num_problems)]
-        ask = partial(held_out, limits=self.limits, run_seed=self.config.seed)
+        ask = partial(Asked.held_out, limits=self.limits, run_seed=self.config.seed)
         sampling = self.config.sampling.record()
         requests = [
             each.request

@@ -27,23 +27,28 @@ class Asked:
     request: Request
     index: int = 0
 
+    @classmethod
+    def held_out(
+        cls,
+        prompt: Prompt,
+        sampling: Sampling,
+        limits: Limits,
+        run_seed: int,
+        sample: int | None = None,
+    ) -> Asked:
+        """A held-out problem to be answered: once, or as the 0-based `sample` of several.
 
-def held_out(
-    prompt: Prompt, sampling: Sampling, limits: Limits, run_seed: int, sample: int | None = None
-) -> Asked:
-    """A held-out problem to be answered: once, or as the 0-based `sample` of several.
-
-    The seed depends on the run seed, the problem and the sample alone, so that every evaluation
-    of a policy, in training or afterwards, draws the same.
-    """
-    which = () if sample is None else (sample,)
-    request = Request(
-        prompt_ids=prompt.token_ids,
-        rng_seed=derive_seed(run_seed, "evaluation", prompt.uid, *which),
-        sampling=sampling,
-        limits=limits,
-    )
-    return Asked(prompt, request, sample or 0)
+        The seed depends on the run seed, the problem and the sample alone, so that every
+        evaluation of a policy, in training or afterwards, draws the same.
+        """
+        which = () if sample is None else (sample,)
+        request = Request(
+            prompt_ids=prompt.token_ids,
+            rng_seed=derive_seed(run_seed, "evaluation", prompt.uid, *which),
+            sampling=sampling,
+            limits=limits,
+        )
+        return cls(prompt, request, sample or 0)
 
 
 def answer(

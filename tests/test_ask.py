@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from asking import make_inference
 
-from resetrl.ask import answer, choose_resets, held_out
+from resetrl.ask import Asked, answer, choose_resets
 from resetrl.errors import TrainingError
 from resetrl.meter import Meter
 from resetrl.rng import derive_seed
@@ -15,7 +15,7 @@ PROMPTS = [make_prompt("3+4", "7", "a"), make_prompt("1+1", "2", "b")]
 
 
 def asked(sample=None):
-    return [held_out(prompt, Sampling(), LIMITS, 5, sample) for prompt in PROMPTS]
+    return [Asked.held_out(prompt, Sampling(), LIMITS, 5, sample) for prompt in PROMPTS]
 
 
 def test_answers_come_judged_in_the_order_of_the_questions():

@@ -30,6 +30,7 @@ from resetrl.prompts import verification_ids
 from resetrl.run.build import build_component, build_inference, start_policy
 from resetrl.run.compose import to_typed
 from resetrl.run.data import PromptMaker
+from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import saved_answer, write_answers
 from resetrl.run.tracking import Tracking
 from resetrl.types import Prompt
@@ -59,7 +60,8 @@ def run_correct(arguments: Sequence[str], *, print_config: bool = False) -> Path
     console.print(f"[bold]{folder.name}[/] starts; everything it writes is in {folder}")
     context = setup.context(folder, console)
     with tracked(context, config.tracking, "correct", setup.tags) as tracking:
-        with answer_bar(console, corrector.inference.policy.counters) as bar:
+        counters = corrector.inference.policy.counters
+        with naming_components(setup.registry), answer_bar(console, counters) as bar:
             rounds = _watched(corrector, prompts, bar, tracking, console)
         used = rounds_used(rounds)
         tracking.log(rounds[-1].number, {"correct/rounds_used": sum(used) / len(used)})
@@ -86,7 +88,8 @@ def build_corrector(
         raise ConfigError(
             f"reset_selector is null, so there is nowhere to go back to: choose {names}"
         )
-    choose_resets(selector, [], inference.selector_context(0))
+    with naming_components(setup.registry):
+        choose_resets(selector, [], inference.selector_context(0))
     if config.stop == "self":  # a template that is missing is missing before anything is asked
         prompt = config.self_verification.prompt
         verification_ids(prompt, loaded.tokenizer, question="", thoughts=[])

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from resetrl.ask import Asked, Judged, answer, choose_resets, held_out
+from resetrl.ask import Asked, Judged, answer, choose_resets
 from resetrl.evaluate.acceptance import Acceptance, Acceptor
 from resetrl.interfaces import ResetSelector
 from resetrl.meter import Meter
@@ -92,7 +92,7 @@ class Corrector:
     def _answer(self, prompts: Sequence[Prompt], meter: Meter) -> list[Judged]:
         """The first answers: greedily, they are those of every other evaluation."""
         run_seed = self.inference.run_seed
-        asked = [held_out(prompt, self.first, self.limits, run_seed) for prompt in prompts]
+        asked = [Asked.held_out(prompt, self.first, self.limits, run_seed) for prompt in prompts]
         return answer(asked, self.inference, meter)
 
     def _correct(

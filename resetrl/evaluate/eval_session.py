@@ -22,6 +22,7 @@ from resetrl.models import LoadedModel
 from resetrl.run.build import build_inference, start_policy
 from resetrl.run.compose import to_typed
 from resetrl.run.data import PromptMaker
+from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import write_answers
 
 ROOT = "evals"
@@ -49,7 +50,8 @@ def run_eval(arguments: Sequence[str], *, print_config: bool = False) -> Path | 
     context = setup.context(folder, console)
     tags = {**setup.tags, "suite": suite_name(config)}
     with tracked(context, config.tracking, "eval", tags) as tracking:
-        answers = _answer_all(setup, config, tasks, loaded, folder, console)
+        with naming_components(setup.registry):
+            answers = _answer_all(setup, config, tasks, loaded, folder, console)
         with console.status("computing intervals"):
             scores = [
                 score_task(label, mine, config.ks, config.seed) for label, mine in answers.items()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from resetrl.ask import Asked, answer, held_out
+from resetrl.ask import Asked, answer
 from resetrl.errors import ConfigError
 from resetrl.evaluate.answers import AnsweredProblem, AnswerFile, answered, too_long
 from resetrl.evaluate.suite import LabelledTask
@@ -87,9 +87,9 @@ class Evaluator:
         ]
 
     def _asked(self, prompt: Prompt, run_seed: int) -> list[Asked]:
-        greedy = held_out(prompt, GREEDY, self.limits, run_seed)
+        greedy = Asked.held_out(prompt, GREEDY, self.limits, run_seed)
         return [greedy] + [
-            held_out(prompt, self.sampling, self.limits, run_seed, sample)
+            Asked.held_out(prompt, self.sampling, self.limits, run_seed, sample)
             for sample in range(self.num_samples)
         ]
 

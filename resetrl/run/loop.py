@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
-from resetrl.ask import answer, held_out
+from resetrl.ask import Asked, answer
 from resetrl.errors import CheckpointError, PluginError, ResetrlError, TrainingError
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
@@ -128,7 +128,7 @@ class Trainer:
         settings = self.config.evaluation
         sampling = Sampling(settings.temperature, settings.top_p)
         asked = [
-            held_out(prompt, sampling, self.method.limits, self.config.seed)
+            Asked.held_out(prompt, sampling, self.method.limits, self.config.seed)
             for prompt in self.held_out
         ]
         judged = answer(asked, self.session, meter, phase="evaluate", verify_phase="evaluate")
