@@ -1,4 +1,4 @@
-"""The command line: `resetrl train`, `show`, `plugins`, `tiny`, `tracking`.
+"""The command line: `resetrl train`, `eval`, `correct`, `show`, `plugins` and so on.
 
 Imports here are light and each command brings its own, so that `--help` is instant.
 """
@@ -14,6 +14,7 @@ import typer
 
 from resetrl import __version__
 from resetrl.errors import ResetrlError, ResetrlWarning
+from resetrl.evaluate.command import correct, evaluate
 from resetrl.plugin_commands import app as plugins_app
 from resetrl.run.tracking.command import app as tracking_app
 from resetrl.run.tracking.config import ENVIRONMENT as tracking_environment
@@ -27,6 +28,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("eval")(evaluate)
+app.command("correct")(correct)
 app.command("show")(show)
 app.command("theory")(theory)
 app.add_typer(plugins_app, name="plugins")

@@ -42,8 +42,8 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Session:
-    """What a step works with besides: the model as policy and as learner, the judge, the seed.
+class Inference:
+    """What asking a policy and judging its rollouts takes, without training anything.
 
     `localization_prompt` is the model's preset for questions about its own rollouts. `chat` says
     whether completion prompts are wrapped by the chat template; `context_len` are the tokens that
@@ -51,7 +51,6 @@ class Session:
     """
 
     policy: Policy
-    learner: Learner
     verifier: Verifier
     task: Task
     tokenizer: PreTrainedTokenizerBase
@@ -71,6 +70,13 @@ class Session:
             localization_prompt=self.localization_prompt,
             rng_seed=partial(_selection_seed, self.run_seed, step),
         )
+
+
+@dataclass(frozen=True)
+class Session(Inference):
+    """What a step works with besides: the model as policy and as learner, the judge, the seed."""
+
+    learner: Learner
 
 
 def _selection_seed(run_seed: int, step: int, rollout: Rollout, purpose: str) -> int:

@@ -12,7 +12,7 @@ import importlib.util
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,11 +87,12 @@ class _Place:
         return {**gguf, "local_files_only": True}
 
 
-def load_model(config: ModelConfig) -> LoadedModel:
+def load_model(config: ModelConfig, weights: Path | None = None) -> LoadedModel:
     """The model and tokenizer of a configuration, checked for what the method needs.
 
-    Raises ModelError with one sentence. The same configuration gives the same parameters on
-    every call; local folders and packages are read without a look at the network.
+    `weights` is a folder whose model is taken instead, as a checkpoint holds it: without a
+    tokenizer. Raises ModelError with one sentence. The same configuration gives the same
+    parameters on every call; local folders and packages are read without a look at the network.
     """
     place = _locate(config.path)
     device = _device(config)
@@ -99,7 +100,10 @@ def load_model(config: ModelConfig) -> LoadedModel:
         tokenizer = _load_tokenizer(config, place)
         # Before the weights are read, because they take long and this does not.
         _check_tokens(config, tokenizer)
-        model = _load_weights(config, place)
+        if weights is None:
+            model = _load_weights(config, place)
+        else:
+            model = _load_weights(replace(config, path=str(weights)), _Place(weights))
     _check_fit(config, model, tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from resetrl.errors import TrainingError, blaming, list_names
+from resetrl.ask import choose_resets, judge
+from resetrl.errors import TrainingError, list_names
 from resetrl.interfaces import Policy, ResetSelector
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
@@ -73,29 +74,14 @@ def select_reset_states(
     flat = [seed for mine in seeds for seed in mine]
     if selector is None:
         return [[] for _ in seeds]
-    rollouts = [rollout for rollout, _ in flat]
-    uids = [rollout.prompt.uid for rollout in rollouts]
-    with meter.phase("localize"), blaming(selector, "reset selector", uids):
-        selections = selector.select(rollouts, session.selector_context(step))
-    name = type(selector).__name__
-    if len(selections) != len(flat):
-        raise TrainingError(
-            f"reset selector {name} returned {len(selections)} selections for {len(flat)} seeds "
-            f"(of prompt {list_names(uids)}): it must return one a seed, in order",
-            selector,
+    with meter.phase("localize"):
+        selections = choose_resets(
+            selector, [rollout for rollout, _ in flat], session.selector_context(step)
         )
     states = [
         ResetState(rollout, verdict, selection)
         for (rollout, verdict), selection in zip(flat, selections, strict=True)
     ]
-    for state in states:
-        num_thoughts = len(state.seed.completion.thoughts)
-        if not 1 <= state.selection.thought <= num_thoughts:
-            raise TrainingError(
-                f"reset selector {name} chose thought {state.selection.thought} of a seed of "
-                f"{num_thoughts} thoughts (prompt {state.seed.prompt.uid}): thoughts count from 1",
-                selector,
-            )
     remaining = iter(states)
     return [[next(remaining) for _ in mine] for mine in seeds]
 
@@ -171,21 +157,6 @@ def generate_wave(
         Rollout(prompt, completion, index)
         for (prompt, _, index), completion in zip(origins, completions, strict=True)
     ]
-
-
-def judge(rollouts: Sequence[Rollout], session: Session, meter: Meter) -> Draws:
-    """The rollouts with their verdicts, in order."""
-    if not rollouts:
-        return []
-    with meter.phase("verify"):
-        verdicts = session.verifier.verify(rollouts)
-    if len(verdicts) != len(rollouts):
-        raise TrainingError(
-            f"verifier {type(session.verifier).__name__} returned {len(verdicts)} verdicts for "
-            f"{len(rollouts)} rollouts: it must return one a rollout, in order",
-            session.verifier,
-        )
-    return list(zip(rollouts, verdicts, strict=True))
 
 
 def _refuse_empty(

@@ -4,6 +4,7 @@ import functools
 import pytest
 from parity import case
 
+from resetrl.ask import judge
 from resetrl.builtin.losses import SuffixMean
 from resetrl.builtin.selectors import Oracle, SelfLocalization, Uniform
 from resetrl.errors import TrainingError
@@ -18,7 +19,7 @@ from resetrl.testing import (
 )
 from resetrl.testing.fakes import FakeTokenizer
 from resetrl.types import Group, Limits, Prefix, Prompt, Sampled, Sampling, Selection, Verdict
-from resetrl.waves import generate_wave, judge, sample_wave
+from resetrl.waves import generate_wave, sample_wave
 
 ONE_BY_FOUR = GroupSplit(4, (4,))
 

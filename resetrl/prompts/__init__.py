@@ -1,8 +1,10 @@
-"""What the policy is asked, from template files: `completion_*.txt` and `localization_*.txt`.
+"""What the policy is asked, from template files: `completion_*.txt`, `localization_*.txt` and
+`verification_*.txt`.
 
 A preset is a file name of this folder without its ending, or a path to a template of your own.
 Templates are Jinja2 and see `question`, `thoughts` (delimiters stripped) and `reference` (or
-none). With a chat template in the tokenizer, localizations are wrapped as a user's message.
+none). With a chat template in the tokenizer, localizations and verifications are wrapped as a
+user's message.
 
 Plugins keep templates of their own: `find_template` looks in their folder, `prompt_ids` renders.
 """
@@ -54,6 +56,14 @@ def shows_reference(preset: str) -> bool:
     return "reference" in meta.find_undeclared_variables(Environment().parse(source))
 
 
+def verification_ids(
+    preset: str, tokenizer: PreTrainedTokenizerBase, *, question: str, thoughts: Sequence[str]
+) -> tuple[int, ...]:
+    """The prompt that asks whether the final answer of these thoughts is right, as token ids."""
+    text = _template("verification", preset).render(question=question, thoughts=thoughts)
+    return _encode(tokenizer, text, chat=bool(tokenizer.chat_template))
+
+
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> tuple[int, ...]:
     if chat:
         if not tokenizer.chat_template:
@@ -64,8 +74,8 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str, *, chat: bool) -> tup
         text = str(
             tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
         )
-        return tuple(tokenizer.encode(text, add_special_tokens=False))
-    return tuple(tokenizer.encode(text))
+        return tuple(tokenizer.encode(text, add_special_tokens=False, verbose=False))
+    return tuple(tokenizer.encode(text, verbose=False))  # who asks sees to what is too long
 
 
 def prompt_ids(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -14,13 +14,14 @@ from resetrl.interfaces import (
     Engine,
     LearnerSpec,
     Loss,
+    Policy,
     ResetSelector,
     Sampler,
     Task,
     Verifier,
 )
-from resetrl.method import Method, Session
-from resetrl.models import LoadedModel
+from resetrl.method import Inference, Method, Session
+from resetrl.models import LoadedModel, ModelConfig
 from resetrl.plugins import Registry
 from resetrl.run.config import RunConfig
 from resetrl.splits import GroupSplit
@@ -38,7 +39,7 @@ def build_component(registry: Registry, kind: str, options: Any, where: str = ""
     where = where or kind
     # A kind without any registered component is no group to hydra, and its value a plain string.
     is_bare = isinstance(options, str) and not registry.names(kind)
-    named = {"name": options} if is_bare else _as_dict(options, where)
+    named = {"name": options} if is_bare else component_options(options, where)
     named.pop("defaults", None)  # hydra's list of a schema with components in it, used up
     name = named.pop("name", None)
     if not isinstance(name, str):
@@ -51,7 +52,8 @@ def build_component(registry: Registry, kind: str, options: Any, where: str = ""
     return component.build(named)
 
 
-def _as_dict(options: Any, where: str) -> dict[str, object]:
+def component_options(options: Any, where: str = "a component") -> dict[str, object]:
+    """A component's name and options, from whatever form of node the configuration has."""
     if isinstance(options, DictConfig):
         options = OmegaConf.to_container(options, resolve=True)
     if dataclasses.is_dataclass(options) and not isinstance(options, type):
@@ -60,6 +62,16 @@ def _as_dict(options: Any, where: str) -> dict[str, object]:
         return dict(options)
     choice = where.replace(".", "/")
     raise ConfigError(f"{where} is {options!r}, which is no component: choose it by {choice}=NAME")
+
+
+class InferenceConfig(Protocol):
+    """What any configuration says that has a policy answer problems."""
+
+    model: ModelConfig
+    engine: Any
+    verifier: Any
+    verifier_timeout: float
+    seed: int
 
 
 def build_task(config: RunConfig, registry: Registry) -> Task:
@@ -133,15 +145,18 @@ def _build_resets(config: RunConfig, registry: Registry) -> Resets:
     return Resets(split, config.seed_policy, selector)
 
 
-def build_session(
-    config: RunConfig, registry: Registry, task: Task, loaded: LoadedModel, method: Method
-) -> Session:
-    """The running parts: policy and learner on the loaded model, and the verifier."""
+def start_policy(config: InferenceConfig, registry: Registry, loaded: LoadedModel) -> Policy:
+    """The loaded model as a sampler."""
     engine = cast(Engine, build_component(registry, "engine", config.engine))
-    learner = cast(LearnerSpec, build_component(registry, "learner", config.learner))
-    return Session(
-        policy=engine.start(loaded.model, loaded.tokenizer, config.model.delimiter),
-        learner=learner.start(loaded.model, keep_reference=method.loss.needs_reference),
+    return engine.start(loaded.model, loaded.tokenizer, config.model.delimiter)
+
+
+def build_inference(
+    config: InferenceConfig, registry: Registry, task: Task, loaded: LoadedModel, policy: Policy
+) -> Inference:
+    """A policy with the task it answers and the verifier that judges it."""
+    return Inference(
+        policy=policy,
         verifier=_build_verifier(config, registry, task),
         task=task,
         tokenizer=loaded.tokenizer,
@@ -153,8 +168,19 @@ def build_session(
     )
 
 
-def _build_verifier(config: RunConfig, registry: Registry, task: Task) -> Verifier:
+def _build_verifier(config: InferenceConfig, registry: Registry, task: Task) -> Verifier:
     """The verifier named, or the task's own, guarded against what it may raise."""
     named = cast(Verifier | None, build_component(registry, "verifier", config.verifier))
     verifier = named or task.verifier()
     return GuardedVerifier(verifier, registry.origin(verifier), config.verifier_timeout)
+
+
+def build_session(
+    config: RunConfig, registry: Registry, task: Task, loaded: LoadedModel, method: Method
+) -> Session:
+    """The running parts: policy and learner on the loaded model, and the verifier."""
+    policy = start_policy(config, registry, loaded)
+    spec = cast(LearnerSpec, build_component(registry, "learner", config.learner))
+    inference = build_inference(config, registry, task, loaded, policy)
+    learner = spec.start(loaded.model, keep_reference=method.loss.needs_reference)
+    return Session(**vars(inference), learner=learner)

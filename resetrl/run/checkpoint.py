@@ -78,7 +78,7 @@ def latest_checkpoint(run_folder: Path, config_hash: str) -> Checkpoint:
     folders = _checkpoints(run_folder)
     if not folders:
         raise CheckpointError(
-            f"{run_folder} has no checkpoint yet: start the run again without resume"
+            f"{run_folder} has no checkpoint yet: it has not come to its first, so start it again"
         )
     return read_checkpoint(folders[-1], config_hash)
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from resetrl.errors import CheckpointError, ConfigError
+from resetrl.errors import ConfigError
 from resetrl.plugins import KINDS, Registry, list_names, load_plugins
 from resetrl.run.checkpoint import latest_checkpoint
 from resetrl.run.compose import (
@@ -26,13 +24,15 @@ from resetrl.run.compose import (
 )
 from resetrl.run.config import config_dir
 from resetrl.run.override_files import expand
+from resetrl.run.overrides import plain_values, plugin_paths
+from resetrl.run.trained import find_folder
 
 
 def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool) -> None:
     """Compose, then train, resume, sweep, or only print."""
     console = Console(highlight=False)
     overrides = expand(overrides)
-    given = _values(overrides)
+    given = plain_values(overrides)
     resume = given.pop("resume", None)
     if resume is not None:
         if multirun:
@@ -40,7 +40,7 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
         kept = [item for item in overrides if not item.startswith("resume=")]
         _resume(str(resume), kept, console)
         return
-    registry = load_plugins(_paths(given.get("plugin_paths")))
+    registry = load_plugins(plugin_paths(given.get("plugin_paths")))
     if choices:
         _print_choices(registry, console)
     elif cfg:
@@ -73,48 +73,14 @@ def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
     from resetrl.run.loop import build_trainer, run_trainer
     from resetrl.run.summary import print_summary
 
-    folder = _run_folder(where, overrides)
+    folder = find_folder(where, overrides, "resume")
     config = load_config(folder, overrides)
-    registry = load_plugins(_paths(config.get("plugin_paths")))
+    registry = load_plugins(plugin_paths(config.get("plugin_paths")))
     checkpoint = latest_checkpoint(folder, config_hash(config))
     with console.status(f"loading the checkpoint of step {checkpoint.step}"):
         trainer = build_trainer(config, folder, registry, checkpoint)
     outcome = run_trainer(trainer, config, registry, console)
     print_summary(outcome, console)
-
-
-def _run_folder(where: str, overrides: Sequence[str]) -> Path:
-    """The run folder that `resume=` names, by path or by MLflow run id."""
-    if Path(where).is_dir():
-        return Path(where).resolve()
-    if len(where) == 32 and all(letter in "0123456789abcdef" for letter in where):
-        from resetrl.run.tracking import TrackingConfig, find_run_folder
-
-        uri = _values(overrides).get("tracking.uri", TrackingConfig().uri)
-        return find_run_folder(where, str(uri))
-    raise CheckpointError(
-        f"resume={where}: there is no such folder, and it is no MLflow run id (32 hexadecimal "
-        "digits); give a run folder such as runs/2026-01-31_12-00-00-srpo-seed0"
-    )
-
-
-def _values(overrides: Sequence[str]) -> dict[str, object]:
-    """The plain `key=value` overrides by key."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except OverrideParseException as error:
-        raise ConfigError(
-            f"{error.override!r} is no override: write key=value, for example seed=1"
-        ) from error
-    return {o.key_or_group: o.value() for o in parsed if not o.is_sweep_override()}
-
-
-def _paths(value: object) -> list[str]:
-    if value is None:
-        return []
-    if isinstance(value, str):
-        raise ConfigError(f"plugin_paths={value} is no list: write plugin_paths=[{value}]")
-    return [str(path) for path in value]  # type: ignore[attr-defined]
 
 
 def _print_choices(registry: Registry, console: Console) -> None:

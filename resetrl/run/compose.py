@@ -8,8 +8,9 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from hydra import initialize_config_dir
@@ -28,18 +29,29 @@ from resetrl.models import ModelConfig
 from resetrl.plugins import KINDS, Component, Registry, list_names
 from resetrl.run.config import RunConfig, component_schema, config_dir
 
-CONFIG_NAME = "train"
 CONFIG_FILE = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Primary:
+    """A command's configuration: its file in conf/ and the schema of its values."""
+
+    name: str
+    schema: type
+
+
+TRAIN = Primary("train", RunConfig)
+Typed = TypeVar("Typed")
 
 MAY_CHANGE_ON_RESUME = ("steps", "stop", "tracking", "checkpoint")
 """Keys that do not change what a step computes; the rest of the configuration is the run."""
 
 
-def register_schemas(registry: Registry) -> None:
-    """Put the run's schema and every component's into hydra's ConfigStore."""
+def register_schemas(registry: Registry, primary: Primary = TRAIN) -> None:
+    """Put the command's schema and every component's into hydra's ConfigStore."""
     OmegaConf.register_new_resolver("sha256_of", sha256_of, replace=True)
     store = ConfigStore.instance()
-    store.store(name="schema", node=RunConfig)
+    store.store(name="schema", node=primary.schema)
     store.store(group="model", name="schema", node=ModelConfig)
     for component in registry:
         *folders, name = component.name.split("/")
@@ -70,9 +82,9 @@ def _register_nested(registry: Registry, outer: Component, option: str, kind: st
 
 
 @contextmanager
-def opened_hydra(registry: Registry) -> Iterator[Hydra]:
+def opened_hydra(registry: Registry, primary: Primary = TRAIN) -> Iterator[Hydra]:
     """Hydra with our configuration and schemas, closed again on leaving."""
-    register_schemas(registry)
+    register_schemas(registry, primary)
     GlobalHydra.instance().clear()
     with initialize_config_dir(
         version_base="1.3", config_dir=str(config_dir()), job_name="resetrl"
@@ -104,16 +116,19 @@ def run_with_hydra(
 
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
         launch = hydra.multirun if multirun else hydra.run
-        result = launch(CONFIG_NAME, task, _for_hydra(overrides))
+        result = launch(TRAIN.name, task, _for_hydra(overrides))
     if errors:
         raise errors[0]
     return result if multirun else result.return_value
 
 
-def compose(overrides: Sequence[str], registry: Registry) -> DictConfig:
-    """The composed configuration alone, for `--cfg`, tests and tools."""
-    with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
-        config = hydra.compose_config(CONFIG_NAME, _for_hydra(overrides), run_mode=_single_run())
+def compose(overrides: Sequence[str], registry: Registry, primary: Primary = TRAIN) -> DictConfig:
+    """The composed configuration alone, for `--cfg`, tests, tools and other commands."""
+    with (
+        opened_hydra(registry, primary) as hydra,
+        readable_errors(overrides, registry, primary),
+    ):
+        config = hydra.compose_config(primary.name, _for_hydra(overrides), run_mode=_single_run())
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
@@ -132,30 +147,39 @@ def _single_run() -> Any:
 
 
 def to_run_config(config: DictConfig) -> RunConfig:
+    """The typed configuration of a run; raises ConfigError as `to_typed` does."""
+    return to_typed(config, RunConfig)
+
+
+def to_typed(config: DictConfig, schema: type[Typed]) -> Typed:
     """The typed configuration; raises ConfigError for a value out of range or missing."""
-    merged = OmegaConf.merge(OmegaConf.structured(RunConfig), config)
+    merged = OmegaConf.merge(OmegaConf.structured(schema), config)
     missing = OmegaConf.missing_keys(merged)
     if missing:
         key = sorted(missing)[0]
         raise ConfigError(f"{key} has no value: give it, for example {key}=...")
     try:
-        run = OmegaConf.to_object(merged)
+        typed = OmegaConf.to_object(merged)
     except (ValueError, OmegaConfBaseException) as error:
         raise ConfigError(str(error).splitlines()[0]) from error
-    assert isinstance(run, RunConfig)
-    return run
+    assert isinstance(typed, schema)
+    return typed
 
 
 @contextmanager
-def readable_errors(overrides: Sequence[str], registry: Registry) -> Iterator[None]:
+def readable_errors(
+    overrides: Sequence[str], registry: Registry, primary: Primary = TRAIN
+) -> Iterator[None]:
     """Turn hydra's errors into one sentence with the choices listed."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error, overrides, registry)) from error
+        raise ConfigError(explain(error, overrides, registry, primary)) from error
 
 
-def explain(error: Exception, overrides: Sequence[str], registry: Registry) -> str:
+def explain(
+    error: Exception, overrides: Sequence[str], registry: Registry, primary: Primary = TRAIN
+) -> str:
     """What hydra said, as one sentence that names the key, the value and what to choose."""
     text = _innermost(error)
     unknown = re.search(r"Could not find '([^']+)'", text)
@@ -168,7 +192,7 @@ def explain(error: Exception, overrides: Sequence[str], registry: Registry) -> s
     if key:
         full = re.search(r"full_key: (\S+)", text)
         name = full.group(1) if full else key.group(1)
-        known = _known_keys(name, overrides, registry)
+        known = _known_keys(name, overrides, registry, primary)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the keys here are {list_names(known, 30)}"
         return f"{name} is no option of this run: {hint}"
@@ -213,15 +237,17 @@ def method_names(registry: Registry) -> list[str]:
     return sorted([*shipped_methods(), *registry.methods])
 
 
-def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list[str]:
+def _known_keys(
+    name: str, overrides: Sequence[str], registry: Registry, primary: Primary
+) -> list[str]:
     """The keys beside an unknown one, in the configuration without the overrides that set it."""
     from hydra.types import RunMode
 
     kept = [item for item in overrides if name not in item.lstrip("+~").partition("=")[0]]
     try:
-        with opened_hydra(registry) as hydra:
+        with opened_hydra(registry, primary) as hydra:
             # A run's mode would refuse the sweeps among them.
-            config = hydra.compose_config(CONFIG_NAME, _for_hydra(kept), run_mode=RunMode.MULTIRUN)
+            config = hydra.compose_config(primary.name, _for_hydra(kept), run_mode=RunMode.MULTIRUN)
     except (HydraException, OmegaConfBaseException):
         return []
     parent, _, _ = name.rpartition(".")

@@ -23,17 +23,29 @@ class PromptMaker:
 
     def prompt(self, problem: Problem) -> Prompt:
         """The prompt of a problem; raises TrainingError if it is too long for the context."""
+        prompt = self.render(problem)
+        if not self.fits(prompt):
+            raise TrainingError(
+                f"the prompt of {problem.uid} has {len(prompt.token_ids)} tokens: with a thought "
+                f"of {self.limits.max_thought_len} it exceeds the model's context of "
+                f"{self._context_len}; lower limits.max_thought_len or leave the problem out"
+            )
+        return prompt
+
+    def render(self, problem: Problem) -> Prompt:
+        """The prompt of a problem, however long."""
         token_ids = completion_ids(
             self.model.prompt, self.loaded.tokenizer, problem.question, chat=self.model.chat
         )
-        context_len = int(self.loaded.model.config.max_position_embeddings)
-        if len(token_ids) + self.limits.max_thought_len > context_len:
-            raise TrainingError(
-                f"the prompt of {problem.uid} has {len(token_ids)} tokens: with a thought of "
-                f"{self.limits.max_thought_len} it exceeds the model's context of {context_len}; "
-                "lower limits.max_thought_len or leave the problem out"
-            )
         return Prompt(problem, token_ids)
+
+    def fits(self, prompt: Prompt) -> bool:
+        """Whether a first thought fits the model's context behind a prompt."""
+        return len(prompt.token_ids) + self.limits.max_thought_len <= self._context_len
+
+    @property
+    def _context_len(self) -> int:
+        return int(self.loaded.model.config.max_position_embeddings)
 
 
 def problems_of_step(

@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 
+from resetrl.ask import Asked, answer
 from resetrl.errors import (
     CheckpointError,
     PluginError,
@@ -28,7 +29,6 @@ from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
 from resetrl.plugins import Registry
-from resetrl.rng import derive_seed
 from resetrl.run.build import build_method, build_session, build_task
 from resetrl.run.checkpoint import Checkpoint, save_checkpoint, weights_hash
 from resetrl.run.compose import config_hash, flat_dict, to_run_config
@@ -41,7 +41,7 @@ from resetrl.run.rollouts import RolloutLog
 from resetrl.run.tracking import Tracking, TrackingStatus
 from resetrl.step import train_step
 from resetrl.sweep.optuna_trial import trial_observer
-from resetrl.types import Problem, Prompt, Request, Rollout, Sampling, StepRecord
+from resetrl.types import Problem, Prompt, Sampling, StepRecord
 
 
 @dataclass(frozen=True)
@@ -146,32 +146,25 @@ class Trainer:
         meter = Meter(self.session.policy.counters, self.session.learner.num_parameters)
         settings = self.config.evaluation
         sampling = Sampling(settings.temperature, settings.top_p)
-        requests = [
-            Request(
-                prompt_ids=prompt.token_ids,
-                rng_seed=derive_seed(self.config.seed, "evaluation", prompt.uid),
-                sampling=sampling,
-                limits=self.method.limits,
-            )
+        asked = [
+            Asked.held_out(prompt, sampling, self.method.limits, self.config.seed)
             for prompt in self.held_out
         ]
+        judged = answer(asked, self.session, meter, phase="evaluate", verify_phase="evaluate")
+        verdicts = [verdict for _, verdict in judged]
         metrics: Mapping[str, float] = {}
-        with meter.phase("evaluate"):
-            completions = self.session.policy.generate(requests)
-            rollouts = [Rollout(p, c) for p, c in zip(self.held_out, completions, strict=True)]
-            verdicts = self.session.verifier.verify(rollouts)
-            answers = list(zip(rollouts, verdicts, strict=True))
-            if isinstance(self.method.sampler, SelfEvaluation):
-                method = dataclasses.replace(self.method, sampling=sampling)
-                inner = Meter(self.session.policy.counters, num_parameters=0)
-                metrics = self.method.sampler.evaluate(answers, method, self.session, inner)
+        if isinstance(self.method.sampler, SelfEvaluation):
+            method = dataclasses.replace(self.method, sampling=sampling)
+            inner = Meter(self.session.policy.counters, num_parameters=0)
+            with meter.phase("evaluate"):
+                metrics = self.method.sampler.evaluate(judged, method, self.session, inner)
         usage = meter.usage()["evaluate"]
         self.ledger.add_evaluation(usage)
         return Evaluation(
             step=step,
             accuracy=sum(verdict.correct for verdict in verdicts) / len(verdicts),
             reward=sum(verdict.reward for verdict in verdicts) / len(verdicts),
-            judged=answers,
+            judged=judged,
             usage=usage,
             metrics=metrics,
             is_last=is_last,

@@ -13,7 +13,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -136,8 +136,29 @@ def write_groups(
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
     """Save the answers of an evaluation below a run folder; returns the file."""
-    rows = (_answer_row(evaluation.step, *judged) for judged in evaluation.judged)
-    return _write(folder / EVALUATIONS / _file_name(evaluation.step), rows)
+    answers = (saved_answer(rollout, verdict) for rollout, verdict in evaluation.judged)
+    return write_answers(folder, evaluation.step, answers)
+
+
+def write_answers(folder: Path, step: int, answers: Iterable[SavedAnswer]) -> Path:
+    """Save the answers given after so many steps below a run folder; returns the file."""
+    rows = ({"step": step, **asdict(answer)} for answer in answers)
+    return _write(folder / EVALUATIONS / _file_name(step), rows)
+
+
+def saved_answer(rollout: Rollout, verdict: Verdict) -> SavedAnswer:
+    """What is kept of a judged answer to a held-out problem."""
+    problem = rollout.prompt.problem
+    extracted = verdict.details.get("extracted")
+    return SavedAnswer(
+        uid=problem.uid,
+        question=problem.question,
+        reference=problem.reference,
+        completion=rollout.completion.text,
+        extracted=None if extracted is None else str(extracted),
+        correct=verdict.correct,
+        reward=verdict.reward,
+    )
 
 
 def read_groups(file: Path) -> list[SavedGroup]:
@@ -277,21 +298,6 @@ def _verdict_row(verdict: Verdict) -> dict[str, object]:
         "reward": verdict.reward,
         "correct": verdict.correct,
         "details": dict(verdict.details),
-    }
-
-
-def _answer_row(step: int, rollout: Rollout, verdict: Verdict) -> dict[str, object]:
-    problem = rollout.prompt.problem
-    extracted = verdict.details.get("extracted")
-    return {
-        "step": step,
-        "uid": problem.uid,
-        "question": problem.question,
-        "reference": problem.reference,
-        "completion": rollout.completion.text,
-        "extracted": None if extracted is None else str(extracted),
-        "correct": verdict.correct,
-        "reward": verdict.reward,
     }
 
 

@@ -50,8 +50,10 @@ class FakeTokenizer:
     pad_token_id, eos_token_id, delimiter_id, box_id, unknown_id = range(5)
     chat_template: str | None = None
 
-    def encode(self, text: str, add_special_tokens: bool = False) -> list[int]:
-        """The token ids of a text; nothing is ever added to them."""
+    def encode(
+        self, text: str, add_special_tokens: bool = False, verbose: bool = False
+    ) -> list[int]:
+        """The token ids of a text; nothing is ever added to them and nothing said."""
         return [self._id(token) for token in _TOKENS.findall(text)]
 
     def decode(

@@ -57,14 +57,6 @@ def quiet_mlflow() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables; making one takes seconds, copying it does not."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    Store(f"sqlite:///{path}").connect().search_experiments()
-    return path
-
-
 @pytest.fixture
 def uri(empty_database: Path, tmp_path: Path) -> str:
     shutil.copy(empty_database, tmp_path / "mlflow.db")
@@ -533,7 +525,7 @@ def test_an_unreachable_server_warns_once_and_nothing_is_lost_after_sync(
     tracking.resetrl_run_finished(run, None)
     assert time.monotonic() - started < 15
     assert printed(run) == (
-        f"Tracking: {DEAD} does not take this run (Connection refused). Training goes on; its "
+        f"Tracking: {DEAD} does not take this run (Connection refused). It goes on; its "
         f"metrics stay in {run.folder}/metrics.jsonl, to be sent with: "
         f"resetrl tracking sync {run.folder}\n"
     )

@@ -1,4 +1,4 @@
-"""The observer that keeps a run's journal and has it sent to MLflow."""
+"""Keeps a run's journal and has it sent to MLflow: an observer of training, or called directly."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ class TrackingStatus:
 class Tracking:
     """Journal, evaluation table and learning curve in the run folder, and all of it to MLflow.
 
+    A run that trains nothing calls `start`, `log` and `finish` itself and writes its own tables.
+
     `directory` is where the command was started. `tags` are what only the caller knows, like the
     hash of the configuration. At the end the run waits `finish_seconds` at most for the store.
     """
@@ -66,8 +68,8 @@ class Tracking:
     _run_file: RunFile | None = field(default=None, init=False, repr=False)
     _sender: Sender | None = field(default=None, init=False, repr=False)
 
-    @hookimpl
-    def resetrl_run_started(self, run: RunContext) -> None:
+    def start(self, run: RunContext) -> None:
+        """Open the journal of a run and begin to send it."""
         self._journal = Journal(run.folder / JOURNAL, run.start_step)
         self._run_file = RunFile(run.folder, self._tracked_run(run))
         self._run_file.change(lambda tracked: tracked)
@@ -76,29 +78,18 @@ class Tracking:
             self._sender = Sender(Delivery(self._run_file), warn)
             self._sender.start()
 
-    @hookimpl
-    def resetrl_step_finished(self, run: RunContext, record: StepRecord) -> None:
-        self._append(record.step, step_record_metrics(record))
-        if self._sender is not None:
-            self._sender.check()
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Write metrics into the journal, from where they are sent."""
+        assert self._journal is not None, "the run has not started"
+        self._journal.append(JournalRecord(step, time.time(), metrics))
 
-    @hookimpl
-    def resetrl_evaluated(self, run: RunContext, evaluation: Evaluation) -> None:
-        self._append(evaluation.step, evaluation_metrics(evaluation))
-        table = json.dumps(rollouts_table(evaluation), indent=1)
-        write_atomically(run.folder / TABLE, table.encode())
-        if evaluation.step:  # one point is no curve
-            _draw_curve(run)
-
-    @hookimpl
-    def resetrl_run_finished(self, run: RunContext, error: BaseException | None) -> None:
+    def finish(self, error: BaseException | None = None) -> None:
+        """Close the journal of a run that ended, with what ended it, and send the rest."""
         if self._journal is None or self._run_file is None:
             return
         status = _status(error)
         hidden = () if error is None else (ResetrlError,)
         with contextlib.suppress(*hidden):  # the error that ended the run is the one to tell
-            _draw_curve(run)
-        with contextlib.suppress(*hidden):
             ended = time.time()
             pruned = {"pruned": "true"} if isinstance(error, RunPruned) else {}
             self._run_file.change(
@@ -110,6 +101,31 @@ class Tracking:
             is_local = sqlite_path(self._run_file.run.uri) is not None
             self._sender.finish(self.finish_seconds, CREATION_SECONDS if is_local else 0.0)
         self._journal.close()
+
+    @hookimpl
+    def resetrl_run_started(self, run: RunContext) -> None:
+        self.start(run)
+
+    @hookimpl
+    def resetrl_step_finished(self, run: RunContext, record: StepRecord) -> None:
+        self.log(record.step, step_record_metrics(record))
+        if self._sender is not None:
+            self._sender.check()
+
+    @hookimpl
+    def resetrl_evaluated(self, run: RunContext, evaluation: Evaluation) -> None:
+        self.log(evaluation.step, evaluation_metrics(evaluation))
+        table = json.dumps(rollouts_table(evaluation), indent=1)
+        write_atomically(run.folder / TABLE, table.encode())
+        if evaluation.step:  # one point is no curve
+            _draw_curve(run)
+
+    @hookimpl
+    def resetrl_run_finished(self, run: RunContext, error: BaseException | None) -> None:
+        if self._journal is not None:
+            with contextlib.suppress(*(() if error is None else (ResetrlError,))):
+                _draw_curve(run)
+        self.finish(error)
 
     @property
     def status(self) -> TrackingStatus | None:
@@ -124,10 +140,6 @@ class Tracking:
             complete=complete,
             problem=self._sender.problem,
         )
-
-    def _append(self, step: int, metrics: Mapping[str, float]) -> None:
-        assert self._journal is not None, "the run has not started"
-        self._journal.append(JournalRecord(step, time.time(), metrics))
 
     def _tracked_run(self, run: RunContext) -> TrackedRun:
         """The run as it was tracked before, if it was, with what is new about it."""
@@ -173,7 +185,7 @@ def _status(error: BaseException | None) -> RunStatus:
 def _warning(run: RunContext, uri: str) -> Callable[[str], None]:
     def warn(problem: str) -> None:
         run.console.print(
-            f"Tracking: {redacted(uri)} does not take this run ({problem}). Training goes on; its "
+            f"Tracking: {redacted(uri)} does not take this run ({problem}). It goes on; its "
             f"metrics stay in {run.folder / JOURNAL}, to be sent with: "
             f"{_sync_command(run.folder)}",
             style="yellow",

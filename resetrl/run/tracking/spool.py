@@ -18,7 +18,8 @@ from resetrl.run.tracking.files import write_atomically
 RUN_FILE = "tracking.json"
 TABLE = "evaluation_rollouts.json"
 CURVE = "learning_curve.png"
-ARTIFACTS = ("config.yaml", TABLE, CURVE)
+RESULTS = ("results.json", "results.csv")
+ARTIFACTS = ("config.yaml", TABLE, CURVE, *RESULTS)
 """Files of the run folder that MLflow gets, each as often as it changes."""
 
 RunStatus = Literal["RUNNING", "FINISHED", "FAILED", "KILLED"]

@@ -191,12 +191,12 @@ def find_run_folder(run_id: str, uri: str) -> Path:
     except StoreUnavailable as error:
         raise ConfigError(
             f"run {run_id} was not found in {redacted(resolved)} ({error}): name its store with "
-            "tracking.uri=, or resume by run folder"
+            "tracking.uri=, or give its run folder"
         ) from error
     if folder is None or not Path(folder).is_dir():
         raise ConfigError(
             f"run {run_id} has {f'its folder {folder}' if folder else 'no run folder'}, "
-            "which is not on this machine: resume where it ran, or by run folder"
+            "which is not on this machine: go on where it ran, or give its run folder"
         )
     return Path(folder)
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, ClassVar
 
+from resetrl.ask import judge
 from resetrl.errors import ConfigError
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.types import Group, Limits, Prefix, Prompt, Rollout, Sampled, TokenBatch, Verdict
-from resetrl.waves import generate_wave, judge
+from resetrl.waves import generate_wave
 from resetrl_baselines.parts import part_verdict, unfinished
 
 if TYPE_CHECKING:

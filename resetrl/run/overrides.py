@@ -1,0 +1,33 @@
+"""What overrides say, read before hydra composes anything from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+
+from resetrl.errors import ConfigError
+
+
+def plain_values(overrides: Sequence[str]) -> dict[str, object]:
+    """The plain `key=value` overrides by key: `{"seed": 1}` of `["seed=1", "steps=1,2"]`.
+
+    Raises ConfigError for one that is no override.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ConfigError(
+            f"{error.override!r} is no override: write key=value, for example seed=1"
+        ) from error
+    return {o.key_or_group: o.value() for o in parsed if not o.is_sweep_override()}
+
+
+def plugin_paths(value: object) -> list[str]:
+    """The value of `plugin_paths` as a list; raises ConfigError if it is none."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        raise ConfigError(f"plugin_paths={value} is no list: write plugin_paths=[{value}]")
+    return [str(path) for path in value]  # type: ignore[attr-defined]
