@@ -137,7 +137,12 @@ def write_groups(
 def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
     """Save the answers of an evaluation below a run folder; returns the file."""
     rows = (_answer_row(evaluation.step, *judged) for judged in evaluation.judged)
-    return _write(folder / EVALUATIONS / _file_name(evaluation.step), rows)
+    return _write(evaluation_file(folder, evaluation.step), rows)
+
+
+def evaluation_file(folder: Path, step: int) -> Path:
+    """Where a run folder holds the answers of the evaluation after a step."""
+    return folder / EVALUATIONS / _file_name(step)
 
 
 def read_groups(file: Path) -> list[SavedGroup]:
