@@ -1,4 +1,4 @@
-"""The command line: `resetrl train`, `show`, `plugins`, `tiny`, `tracking`.
+"""The command line: `resetrl train`, `compare`, `diff`, `show`, `plugins`, `tiny`, `tracking`.
 
 Imports here are light and each command brings its own, so that `--help` is instant.
 """
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from resetrl import __version__
+from resetrl.compare.command import compare, diff
 from resetrl.errors import ResetrlError
 from resetrl.plugin_commands import app as plugins_app
 from resetrl.run.tracking.command import app as tracking_app
@@ -26,6 +27,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("compare")(compare)
+app.command("diff")(diff)
 app.command("show")(show)
 app.command("theory")(theory)
 app.add_typer(plugins_app, name="plugins")

@@ -75,6 +75,11 @@ class Comparison:
     cautions: tuple[Caution, ...]
     excluded: tuple[Excluded, ...]
 
+    @property
+    def baselines(self) -> frozenset[str]:
+        """The labels of the groups that others are compared with."""
+        return frozenset(each.difference.baseline for each in self.results if each.difference)
+
 
 def compare_runs(runs: Sequence[RunData], question: Question) -> Comparison:
     """All that the question asks of the runs; raises CompareError if it cannot be answered."""
@@ -97,7 +102,7 @@ def compare_runs(runs: Sequence[RunData], question: Question) -> Comparison:
             replace(each, difference=found)
             for each, found in zip(results, differences, strict=True)
         ),
-        cautions=tuple(cautions(grouping, question, differences)),
+        cautions=tuple(cautions(grouping, question, [each.final for each in results], differences)),
         excluded=grouping.excluded,
     )
 

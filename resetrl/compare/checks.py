@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from resetrl.compare.bootstrap import Interval
 from resetrl.compare.differences import Difference
 from resetrl.compare.groups import Excluded, Grouping, natural
 from resetrl.compare.permutation import pairs_needed
-from resetrl.compare.records import COSTS, Question, RunData
+from resetrl.compare.records import AXES, COSTS, Question, RunData
 
 FEW = 3
 """Fewer runs than these in a stratum tell next to nothing of the spread."""
@@ -28,13 +29,17 @@ class Caution:
 
 
 def cautions(
-    grouping: Grouping, question: Question, differences: Sequence[Difference | None]
+    grouping: Grouping,
+    question: Question,
+    means: Sequence[Interval],
+    differences: Sequence[Difference | None],
 ) -> list[Caution]:
     """Everything that limits what the comparison says, most serious first."""
     runs = [run for group in grouping.groups for run in group.runs]
     found = [
         _excluded(grouping.excluded),
         _few_runs(grouping),
+        _no_spread(grouping, means, differences),
         _seeds(grouping),
         _averaged(grouping),
         _strata(grouping),
@@ -70,6 +75,20 @@ def _few_runs(grouping: Grouping) -> Found:
         f"{listed}; with fewer than {FEW} run seeds an interval is very wide, with one there is "
         "none over run seeds"
     )
+
+
+def _no_spread(
+    grouping: Grouping, means: Sequence[Interval], differences: Sequence[Difference | None]
+) -> Found:
+    """Runs that all come out alike give an interval without width, which is no certainty."""
+    alike = []
+    for group, mean, found in zip(grouping.groups, means, differences, strict=True):
+        if mean.high - mean.low < 1e-12:
+            alike.append(group.label)
+        elif found is not None and found.interval.high - found.interval.low < 1e-12:
+            alike.append(f"the difference of {group.label}")
+    listed = ", ".join(alike)
+    return "No spread", listed and f"{listed}: runs that are all alike say nothing about others"
 
 
 def _seeds(grouping: Grouping) -> Found:
@@ -123,7 +142,7 @@ def _costs(grouping: Grouping, question: Question) -> Found:
         cheap, dear = (pick(means, key=lambda k: means[k], default="") for pick in (min, max))
         if cheap and means[cheap] and means[dear] / means[cheap] > TOLERATED:
             ratio = means[dear] / means[cheap]
-            parts.append(f"{name} {dear} {ratio:.2g} times {cheap}")
+            parts.append(f"{AXES[name]} {dear} {ratio:.2g} times {cheap}")
     if not parts:
         return "Unequal cost", ""
     hint = (

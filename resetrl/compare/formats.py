@@ -8,15 +8,15 @@ import re
 
 from resetrl.compare.analysis import Comparison, Result
 from resetrl.compare.bootstrap import Interval
-from resetrl.compare.tables import INTERVAL, tables, value_name
+from resetrl.compare.tables import INTERVAL, Table, tables
 
 
 def to_markdown(comparison: Comparison) -> str:
     """All tables and cautions as Markdown."""
     parts = []
     for table in tables(comparison):
-        rows = [table.headers, *table.rows]
-        lines = ["| " + " | ".join(map(_markdown, row)) + " |" for row in rows]
+        texts = [table.headers, *table.rows]
+        lines = ["| " + " | ".join(map(_markdown, row)) + " |" for row in texts]
         marks = ["---"] * table.num_factors + ["---:"] * (len(table.headers) - table.num_factors)
         lines.insert(1, f"|{'|'.join(marks)}|")
         parts.append(f"**{_markdown(table.title)}**\n\n" + "\n".join(lines))
@@ -29,43 +29,35 @@ def _markdown(text: str) -> str:
 
 
 def to_latex(comparison: Comparison) -> str:
-    """One table for a paper (it needs the package booktabs), the cautions as comments above."""
+    """A LaTeX table of each table (they need the package booktabs), cautions as comments above."""
     lines = [f"% {each.title}: {' '.join(each.text.split())}" for each in comparison.cautions]
-    headers, rows = _latex_columns(comparison)
-    num_factors = len(comparison.question.by)
-    columns = "l" * num_factors + "r" * (len(headers) - num_factors)
-    caption = f"{value_name(comparison)}; 95 % intervals in brackets."
-    lines += [
-        "% \\usepackage{booktabs}",
-        "\\begin{table}",
-        "  \\centering\\small\\setlength{\\tabcolsep}{4pt}",
-        f"  \\caption{{{_latex(caption[0].upper() + caption[1:])}}}",
-        f"  \\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
-        "    \\toprule",
-        f"    {' & '.join(headers)} \\\\",
-        "    \\midrule",
-        *(f"    {' & '.join(row)} \\\\" for row in rows),
-        "    \\bottomrule",
-        "  \\end{tabular}",
-        "\\end{table}",
+    return "\n".join([*lines, "% \\usepackage{booktabs}", *map(_latex_table, tables(comparison))])
+
+
+def _latex_table(table: Table) -> str:
+    columns = "l" * table.num_factors + "r" * (len(table.headers) - table.num_factors)
+    rows = [
+        [*map(_latex, row[: table.num_factors]), *map(_latex_number, row[table.num_factors :])]
+        for row in table.rows
     ]
-    return "\n".join(lines) + "\n"
+    with_intervals = any(INTERVAL in header for header in table.headers)
+    headers = [_latex(header.replace(f" {INTERVAL}", "")) for header in table.headers]
+    note = "; 95 \\% intervals in brackets" if with_intervals else ""
+    return f"""\\begin{{table}}
+  \\centering\\footnotesize\\setlength{{\\tabcolsep}}{{4pt}}
+  \\caption{{{_latex(table.title)}{note}.}}
+  \\begin{{tabular}}{{@{{}}{columns}@{{}}}}
+    \\toprule
+    {" & ".join(headers)} \\\\
+    \\midrule
+    {f" {_END}".join(" & ".join(row) for row in rows)} \\\\
+    \\bottomrule
+  \\end{{tabular}}
+\\end{{table}}
+"""
 
 
-def _latex_columns(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The columns of all tables but the costs, side by side, without what needs a sentence."""
-    merged: dict[tuple[str, ...], list[str]] = {r.group.values: [] for r in comparison.results}
-    headers: list[str] = []
-    num = len(comparison.question.by)
-    left_out = ("paired over", "baseline")
-    for table in tables(comparison)[:-1]:
-        kept = [i for i, name in enumerate(table.headers) if i >= num and name not in left_out]
-        headers += [_latex(table.headers[i].replace(f" {INTERVAL}", "")) for i in kept]
-        rows = {row[:num]: [_latex_number(row[i]) for i in kept] for row in table.rows}
-        for values, cells in merged.items():
-            cells += rows.get(values, ["--"] * len(kept))
-    names = [_latex(name) for name in comparison.question.by]
-    return names + headers, [[*map(_latex, values), *row] for values, row in merged.items()]
+_END = "\\\\\n    "
 
 
 def _latex_number(text: str) -> str:
@@ -92,12 +84,17 @@ def _latex(text: str, signs: bool = False) -> str:
 def to_csv(comparison: Comparison) -> str:
     """One row a group, every number in full."""
     stream = io.StringIO()
-    rows = [_flat(result, comparison) for result in comparison.results]
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    made = rows(comparison)
+    names = list(dict.fromkeys(name for row in made for name in row))
     writer = csv.DictWriter(stream, names, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(made)
     return stream.getvalue()
+
+
+def rows(comparison: Comparison) -> list[dict[str, object]]:
+    """The results as flat rows, for CSV and for other programs."""
+    return [_flat(result, comparison) for result in comparison.results]
 
 
 def _flat(result: Result, comparison: Comparison) -> dict[str, object]:
@@ -112,7 +109,7 @@ def _flat(result: Result, comparison: Comparison) -> dict[str, object]:
         row |= {"paired_run_seeds": found.num_pairs, "paired_problems": found.num_problems}
     if result.arrivals is not None:
         row |= {"reached": result.arrivals.num_reached, **_ends("time", result.arrivals.median)}
-    return row | {f"mean_{name}": value for name, value in result.costs.items()}
+    return row | {f"cost_{name}": value for name, value in result.costs.items()}
 
 
 def _ends(name: str, each: Interval) -> dict[str, object]:

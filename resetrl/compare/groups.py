@@ -84,13 +84,14 @@ def group_runs(runs: Sequence[RunData], question: Question) -> Grouping:
     keys = _stratum_keys(by_values.values())
     strata = {values: _strata(members, keys) for values, members in by_values.items()}
     groups = []
-    for values in sorted(strata, key=lambda values: _order(values, question.baseline)):
+    wanted = _wanted(question.baseline, list(strata))
+    for values in sorted(strata, key=lambda values: _order(values, wanted)):
         kept = {}
         for stratum in sorted(strata[values]):
             kept[stratum], repeated = _without_repeats(strata[values][stratum])
             excluded += repeated
         groups.append(Group(values, kept))
-    baselines = find_baselines(groups, question.baseline)
+    baselines = find_baselines(groups, wanted)
     return Grouping(tuple(groups), baselines, tuple(excluded), _averaged(counting, keys))
 
 
@@ -115,6 +116,14 @@ def find_baselines(groups: Sequence[Group], wanted: Sequence[str]) -> dict[tuple
         for group in groups
         if group not in found and (key := _without(group.values, places)) in others
     }
+
+
+def _wanted(baseline: str, known: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """The factor values of `--baseline`: one that holds commas itself, or several."""
+    whole = baseline.strip()
+    if any(whole in values for values in known):
+        return (whole,)
+    return tuple(value.strip() for value in whole.split(",")) if whole else ()
 
 
 def _without(values: Sequence[str], places: Sequence[int]) -> tuple[str, ...]:

@@ -248,9 +248,7 @@ def _run_data(found: FoundRun, question: Question, finder: Finder) -> RunData:
         steps=tuple(step for step, _ in points),
         xs=tuple(xs),
         values=tuple(value for _, value in points),
-        totals={
-            name: found.last[f"total/{name}"] for name in COSTS if f"total/{name}" in found.last
-        },
+        totals={name: found.last[key] for name, key in columns.items() if key in found.last},
     )
     if not points or question.metric not in SCORES:
         return run

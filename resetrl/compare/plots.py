@@ -60,36 +60,54 @@ def draw(comparison: Comparison) -> dict[str, bytes]:
 
 
 Look = Mapping[str, Any]
+Rows = Sequence[tuple[Result, str]]
+"""Results from top to bottom with their colours."""
 
 
-def _looks(comparison: Comparison, labels: Sequence[str]) -> dict[str, Look]:
-    """Colour and line of each label; a baseline is dark grey."""
-    baseline = set(comparison.question.baseline)
-    looks: dict[str, Look] = {}
-    for label in labels:
-        if baseline and baseline <= set(label.split(", ")):
-            looks[label] = {"color": BASELINE, "linestyle": "-"}
-        else:
-            place = sum(look["color"] != BASELINE for look in looks.values())
-            line = LINES[place // len(COLOURS) % len(LINES)]
-            looks[label] = {"color": COLOURS[place % len(COLOURS)], "linestyle": line}
+def _is_split(comparison: Comparison) -> bool:
+    """Whether many groups of several factors get a panel for each value of all but the first."""
+    return len(comparison.question.by) > 1 and len(comparison.results) > DIRECT
+
+
+def _curve_label(result: Result, comparison: Comparison) -> str:
+    return result.group.values[0] if _is_split(comparison) else result.group.label
+
+
+def _in_panels(comparison: Comparison) -> list[Result]:
+    """The results panel by panel, in the order in which panels first appear."""
+    panels = list(dict.fromkeys(each.group.values[1:] for each in comparison.results))
+    return sorted(comparison.results, key=lambda each: panels.index(each.group.values[1:]))
+
+
+def _looks(comparison: Comparison) -> dict[str, Look]:
+    """Colour and line of each curve by its label; what is only ever a baseline is dark grey."""
+    baselines = comparison.baselines
+    labels = dict.fromkeys(_curve_label(each, comparison) for each in comparison.results)
+    others = {
+        _curve_label(each, comparison): None
+        for each in comparison.results
+        if each.group.label not in baselines
+    }
+    looks: dict[str, Look] = {label: {"color": BASELINE, "linestyle": "-"} for label in labels}
+    for place, label in enumerate(others):
+        line = LINES[place // len(COLOURS) % len(LINES)]
+        looks[label] = {"color": COLOURS[place % len(COLOURS)], "linestyle": line}
     return looks
 
 
 def _curves(comparison: Comparison) -> Figure:
-    """One panel or, of two factors with many groups, one for each value of the others."""
+    """One panel or, of several factors with many groups, one for each value of the others."""
+    split = _is_split(comparison)
     panels: dict[str, list[tuple[str, Result]]] = {}
-    split = len(comparison.question.by) > 1 and len(comparison.results) > DIRECT
     for result in comparison.results:
-        first, *rest = result.group.values
-        title, label = (", ".join(rest), first) if split else ("", result.group.label)
-        panels.setdefault(title, []).append((label, result))
+        title = ", ".join(result.group.values[1:]) if split else ""
+        panels.setdefault(title, []).append((_curve_label(result, comparison), result))
     columns = min(len(panels), 3)
     rows = math.ceil(len(panels) / columns)
     figure = _figure(3.4 * columns if split else 4.8, 2.7 * rows if split else 3.2)
     axes = figure.subplots(rows, columns, sharey=True, sharex=True, squeeze=False)
-    labels = list(dict.fromkeys(label for panel in panels.values() for label, _ in panel))
-    looks = _looks(comparison, labels)
+    looks = _looks(comparison)
+    labels = list(looks)
     direct = not split and len(labels) <= DIRECT
     for place, (title, panel) in zip(axes.flat, panels.items(), strict=False):
         for label, result in panel:
@@ -172,52 +190,57 @@ def _top(block: tuple[float, list[int]], gap: float) -> float:
 
 
 def _intervals(comparison: Comparison) -> Figure:
-    """A row a group; panels: final values with every run, differences, times."""
-    results = comparison.results
+    """A row a group; panels: final values with every run, differences, times.
+
+    Where curves have panels, rows stand in their order and have their colours.
+    """
+    results = _in_panels(comparison) if _is_split(comparison) else comparison.results
     compared = any(result.difference is not None for result in results)
     timed = comparison.question.threshold is not None
     figure = _figure(3.3 * (1 + compared + timed) + 0.6, 0.34 * len(results) + 1.1)
     panels = list(figure.subplots(1, 1 + compared + timed, sharey=True, squeeze=False)[0])
-    looks = _looks(comparison, [result.group.label for result in results])
-    colours = [looks[result.group.label]["color"] for result in results]
-    _final_panel(panels.pop(0), comparison, colours)
+    looks = _looks(comparison)
+    rows = [(result, looks[_curve_label(result, comparison)]["color"]) for result in results]
+    _final_panel(panels.pop(0), comparison, rows)
     if compared:
-        _difference_panel(panels.pop(0), comparison, colours)
+        _difference_panel(panels.pop(0), comparison, rows)
     if timed:
-        _time_panel(panels.pop(0), comparison, colours)
+        _time_panel(panels.pop(0), comparison, rows)
     return figure
 
 
-def _final_panel(axes: Axes, comparison: Comparison, colours: Sequence[str]) -> None:
-    results = comparison.results
-    for row, (result, colour) in enumerate(zip(results, colours, strict=True)):
+def _final_panel(axes: Axes, comparison: Comparison, rows: Rows) -> None:
+    for row, (result, colour) in enumerate(rows):
         values = result.values
         axes.plot(values, _beside(row, len(values)), "o", color=colour, ms=3, alpha=0.4, mew=0)
         _whisker(axes, row, result.final, colour)
-    axes.set_yticks(range(len(results)), [result.group.label for result in results])
-    axes.set_ylim(len(results) - 0.4, -0.6)
+    axes.set_yticks(range(len(rows)), [result.group.label for result, _ in rows])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
     axes.set_title(value_name(comparison), loc="left")
 
 
-def _difference_panel(axes: Axes, comparison: Comparison, colours: Sequence[str]) -> None:
-    names = {each.difference.baseline for each in comparison.results if each.difference}
+def _difference_panel(axes: Axes, comparison: Comparison, rows: Rows) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.axvline(0, color=BASELINE, lw=0.9, zorder=1)
-    for row, (result, colour) in enumerate(zip(comparison.results, colours, strict=True)):
+    for row, (result, colour) in enumerate(rows):
         if result.difference is not None:
             _whisker(axes, row, result.difference.interval, colour)
     axes.grid(axis="y", visible=False)
-    name = names.pop() if len(names) == 1 else "the baseline"
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    one = len(comparison.baselines) == 1
+    name = next(iter(comparison.baselines)) if one else "the baseline"
     axes.set_title(f"difference to {name}", loc="left")
 
 
-def _time_panel(axes: Axes, comparison: Comparison, colours: Sequence[str]) -> None:
+def _time_panel(axes: Axes, comparison: Comparison, rows: Rows) -> None:
     """Dots are runs that arrived, open triangles where others were last seen below."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    found = [result.arrivals for result in comparison.results if result.arrivals is not None]
-    edge = 1.08 * max(each.x for arrivals in found for each in arrivals.runs)
-    for row, (arrivals, colour) in enumerate(zip(found, colours, strict=True)):
+    found = [(each.arrivals, colour) for each, colour in rows if each.arrivals is not None]
+    edge = 1.08 * max(each.x for arrivals, _ in found for each in arrivals.runs)
+    for row, (arrivals, colour) in enumerate(found):
         for each, height in zip(arrivals.runs, _beside(row, len(arrivals.runs)), strict=True):
             look = {"alpha": 0.4, "mew": 0} if each.reached else {"mfc": "none", "mew": 0.8}
             axes.plot(each.x, height, "o" if each.reached else ">", color=colour, ms=3.5, **look)

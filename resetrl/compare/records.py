@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -83,13 +84,13 @@ class RunData:
 class Question:
     """What is asked of the runs.
 
-    Runs are grouped by the factors `by`; `baseline` is one value a factor, or one that is enough
-    to tell the group; empty, nothing is compared with. `source` says where the runs are from,
-    `created` when they were read, by which resetrl.
+    Runs are grouped by the factors `by`; `baseline` is the value of one factor or, separated by
+    commas, of several; if empty, nothing is compared with it. `source` says where the runs are
+    from, `created` when they were read, `version` by which resetrl.
     """
 
     by: tuple[str, ...] = ("method",)
-    baseline: tuple[str, ...] = ()
+    baseline: str = ""
     metric: str = "eval/accuracy"
     x: str = "step"
     at: At = "last"
@@ -107,24 +108,32 @@ class Question:
             raise CompareError("--by is empty: name a tag or parameter, for example --by method")
 
 
-def to_json(question: Question, runs: list[RunData]) -> dict[str, Any]:
+def to_json(question: Question, runs: Sequence[RunData]) -> dict[str, Any]:
     """Question and runs as plain data."""
-    return {"question": asdict(question), "runs": [asdict(run) for run in runs]}
+    data = {"question": asdict(question), "runs": [asdict(run) for run in runs]}
+    return {name: plain(value) for name, value in data.items()}
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: numbers that are not finite become `"nan"` and `"inf"`."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value
 
 
 def from_json(data: Mapping[str, Any]) -> tuple[Question, list[RunData]]:
     """What `to_json` made; raises LookupError, TypeError or ValueError on anything else."""
     question = data["question"]
-    return (
-        Question(**{**question, "by": tuple(question["by"]), "baseline": _tuple(question)}),
-        [_run(row) for row in data["runs"]],
-    )
-
-
-def _tuple(question: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(question["baseline"])
+    return Question(**{**question, "by": tuple(question["by"])}), [
+        _run(row) for row in data["runs"]
+    ]
 
 
 def _run(row: Mapping[str, Any]) -> RunData:
-    columns = {name: tuple(row[name]) for name in ("steps", "xs", "values")}
-    return RunData(**{**row, **columns})
+    columns = {name: tuple(map(float, row[name])) for name in ("xs", "values")}
+    totals = {name: float(value) for name, value in row["totals"].items()}
+    return RunData(**{**row, **columns, "steps": tuple(row["steps"]), "totals": totals})

@@ -30,10 +30,11 @@ def tables(comparison: Comparison) -> list[Table]:
 
 
 def value_name(comparison: Comparison) -> str:
-    """What the final value is: `last eval/accuracy`, `mean height of eval/accuracy`."""
+    """What the value of a run is: `last eval/accuracy`."""
     question = comparison.question
-    how = {"last": "last", "best": "best", "auc": f"mean over {AXES[question.x]} of"}
-    return f"{how[question.at]} {question.metric}"
+    if question.at == "auc":
+        return f"mean height of {question.metric} over {AXES[question.x]}"
+    return f"{question.at} {question.metric}"
 
 
 def _finals(comparison: Comparison) -> Table:
@@ -78,7 +79,7 @@ def _differences(comparison: Comparison) -> Table | None:
             f"difference {INTERVAL}",
             "p (Holm)",
             f"P(better) {INTERVAL}",
-            "paired over",
+            "pairs",
         ),
         tuple(rows),
         len(comparison.question.by) + (not one),
@@ -86,11 +87,10 @@ def _differences(comparison: Comparison) -> Table | None:
 
 
 def pairing(num_pairs: int, num_problems: int) -> str:
-    """What a difference is paired over: `5 run seeds x 200 problems`, `nothing`."""
+    """How many run seeds and problems a difference is paired over: `5 x 200`, `5`, `none`."""
     if not num_pairs:
-        return "nothing"
-    seeds = f"{num_pairs} run seed{'' if num_pairs == 1 else 's'}"
-    return f"{seeds} x {num_problems} problems" if num_problems else seeds
+        return "none"
+    return f"{num_pairs} x {num_problems}" if num_problems else str(num_pairs)
 
 
 def _arrivals(comparison: Comparison) -> Table | None:
@@ -147,11 +147,9 @@ def number_format(intervals: Iterable[Interval], metric: str = "") -> Callable[[
 
 
 def interval(each: Interval, show: Callable[[float], str]) -> str:
-    """`0.930 [0.900, 0.960]`; no ends where there is one run, or where all runs are alike."""
+    """`0.930 [0.900, 0.960]`, and `0.930 [n/a]` of a single run."""
     if math.isnan(each.low):
         return f"{show(each.estimate)} [n/a]"
-    if each.low == each.high and math.isfinite(each.low):
-        return f"{show(each.estimate)} [no spread]"
     return f"{show(each.estimate)} [{show(each.low)}, {show(each.high)}]"
 
 
@@ -164,6 +162,6 @@ def amount(value: float) -> str:
     for size, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
         if abs(value) >= size:
             return f"{value / size:.3g} {unit}"
-    if abs(value) >= 100 or value == int(value):
+    if abs(value) >= 100 or value.is_integer():
         return f"{value:,.0f}"
     return f"{value:.3g}"
