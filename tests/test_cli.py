@@ -21,7 +21,15 @@ print("\\nPROBE" + json.dumps([loaded, usage.ru_utime + usage.ru_stime]))
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["plugins", "list"], ["train", "--help"], ["show", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["plugins", "list"],
+        ["train", "--help"],
+        ["show", "--help"],
+        ["compare", "--help"],
+        ["diff", "--help"],
+    ],
 )
 def test_light_commands_import_nothing_heavy(arguments):
     done = subprocess.run(

@@ -156,28 +156,27 @@ def two_level_parts(values: Array, num_strata: int, rng: np.random.Generator) ->
     """
     num_seeds, num_problems = values.shape
     if min(num_seeds, num_problems) < 2:
-        return [_part(values.mean(axis=int(num_problems > 1))[:, None], num_strata, rng)]
+        return [_part(values.mean(axis=int(num_seeds > 1))[:, None], num_strata, rng)]
     by_seed = values.mean(axis=1) - values.mean()
     by_problem = values.mean(axis=0) - values.mean()
     rest = values - values.mean() - by_seed[:, None] - by_problem[None]
     drawn = []
     for _ in range(RESAMPLES // BLOCK):
         seeds = _counts(num_seeds, rng, BLOCK) / num_seeds
-        problems = _counts(num_problems, rng, BLOCK) / num_problems
-        answers = ((seeds @ rest) * problems).sum(axis=1)
-        drawn.append([seeds @ by_seed, problems @ by_problem, answers])
-    shrunk = np.array([(num_seeds - 1) / num_seeds, (num_problems - 1) / num_problems, 1.0])
-    shrunk[2] = shrunk[0] * shrunk[1]
-    seeds, problems, answers = (
-        np.concatenate(drawn, axis=1).var(axis=1)[:, None] / shrunk[:, None] / num_strata**2
-    )
-    if seeds + problems <= answers:
-        over_seeds = bool(seeds >= problems)
-        return [Part(seeds, num_seeds - 1) if over_seeds else Part(problems, num_problems - 1)]
+        problems = rng.integers(0, num_problems, (BLOCK, num_problems))
+        answers = np.take_along_axis(seeds @ rest, problems, axis=1).mean(axis=1)
+        drawn.append([seeds @ by_seed, by_problem[problems].mean(axis=1), answers])
+    narrowness = [(num_seeds - 1) / num_seeds, (num_problems - 1) / num_problems]
+    variances = np.concatenate(drawn, axis=1).var(axis=1) / num_strata**2
+    variances /= [*narrowness, narrowness[0] * narrowness[1]]
+    over_seeds = Part(variances[:1], num_seeds - 1)
+    over_problems = Part(variances[1:2], num_problems - 1)
+    if variances[0] + variances[1] <= variances[2]:
+        return [over_seeds if variances[0] >= variances[1] else over_problems]
     return [
-        Part(seeds, num_seeds - 1),
-        Part(problems, num_problems - 1),
-        Part(-answers, (num_seeds - 1) * (num_problems - 1)),
+        over_seeds,
+        over_problems,
+        Part(-variances[2:], (num_seeds - 1) * (num_problems - 1)),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,9 @@ class Answers:
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """The runs below a folder, or the folder itself; raises CompareError if there is none."""
+    """The folder if it is a run's, else the runs below it; raises CompareError if there is none."""
+    if (folder / JOURNAL).is_file():
+        return [folder]
     found: list[Path] = []
     for path, names, files in os.walk(folder):
         here = Path(path)
@@ -84,8 +86,8 @@ def run_folders(folder: Path) -> list[Path]:
     return found
 
 
-def read_folder(folder: Path, metrics: Iterable[str] | None) -> FoundRun:
-    """The run of a folder with the histories of some metrics, None for all.
+def read_folder(folder: Path, metrics: Collection[str]) -> FoundRun:
+    """The run of a folder with the histories of some metrics.
 
     A run that never started or is damaged has that as its status; nothing is raised for it.
     """
@@ -98,14 +100,13 @@ def read_folder(folder: Path, metrics: Iterable[str] | None) -> FoundRun:
         records = read_journal(journal) if journal.is_file() else []
     except ResetrlError as error:
         return FoundRun("", folder.name, f"UNREADABLE: {error}", folder=folder)
-    wanted = None if metrics is None else set(metrics)
     histories: dict[str, dict[int, float]] = {}
     last: dict[str, float] = {}
     for record in records:
         for raw, value in record.metrics.items():
             name = mlflow_name(raw)
             last[name] = value
-            if wanted is None or name in wanted:
+            if name in metrics:
                 histories.setdefault(name, {})[record.step] = value
     is_dead = run.status == "RUNNING" and not (journal.is_file() and is_being_written(journal))
     return FoundRun(

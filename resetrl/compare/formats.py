@@ -25,7 +25,7 @@ def to_markdown(comparison: Comparison) -> str:
 
 
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\|*_<>`\[\]])", r"\\\1", text.replace("\n", " "))
+    return re.sub(r"([\\|*_<>`])", r"\\\1", text.replace("\n", " "))
 
 
 def to_latex(comparison: Comparison) -> str:

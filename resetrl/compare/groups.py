@@ -141,7 +141,8 @@ def varying(runs: Sequence[RunData]) -> dict[str, tuple[str, ...]]:
     found = {}
     for name in names:
         values = {run.fact(name) or MISSING for run in runs}
-        if len(values) > 1 and name.partition(".")[0] not in ("tracking", "sweep"):
+        first = name.partition(".")[0]
+        if len(values) > 1 and (first == "steps" or first not in KEEPING):
             found[name] = tuple(sorted(values, key=natural))
     return found
 

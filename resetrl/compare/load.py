@@ -77,7 +77,7 @@ def load(request: Request, question: Question) -> Loaded:
 class Finder:
     """Finds runs on disk and in one MLflow store, which is opened when it is first needed."""
 
-    def __init__(self, request: Request, metrics: Sequence[str] | None) -> None:
+    def __init__(self, request: Request, metrics: Sequence[str]) -> None:
         self.request = request
         self.metrics = metrics
         self.parents: list[str] = []
@@ -188,8 +188,8 @@ class Finder:
 
     def _complete(self, *runs: StoredRun) -> list[FoundRun]:
         """Stored runs with their histories, and their folders where these are here."""
-        names = self.metrics or []
-        histories = self.query.histories([run.run_id for run in runs], names) if runs else []
+        ids = [run.run_id for run in runs]
+        histories = self.query.histories(ids, self.metrics) if ids else []
         return [
             FoundRun(
                 run_id=run.run_id,

@@ -26,8 +26,9 @@ def methods(comparison: Comparison) -> list[str]:
     found = [each.difference for each in comparison.results if each.difference is not None]
     if any(each.num_problems for each in found):
         made.append(
-            "Difference: paired over run seeds and problems (pairs: run seeds x problems a stratum); the resamples draw run seeds and "
-            "problems, so the interval speaks of other run seeds and other problems like these. "
+            "Difference: paired over run seeds and problems (pairs: run seeds x problems of a "
+            "stratum); the resamples draw both, so the interval speaks of other run seeds and "
+            "other problems like these. "
             "The noise of single answers, which both draws hold, is counted once (Cameron, "
             "Gelbach and Miller, 2011)."
         )

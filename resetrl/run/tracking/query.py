@@ -112,10 +112,8 @@ class RunQuery:
         """Of each run the whole history of each of some metrics; an empty one where it has none."""
         pairs = [(run_id, metric) for run_id in run_ids for metric in metrics]
         with self._named(), store_errors(), ThreadPoolExecutor(CONNECTIONS) as pool:
-            values = list(pool.map(lambda pair: self._history(*pair), pairs))
-        width = len(metrics)
-        rows = [values[start : start + width] for start in range(0, len(values), width)]
-        return [dict(zip(metrics, row, strict=True)) for row in rows]
+            values = iter(list(pool.map(lambda pair: self._history(*pair), pairs)))
+        return [{metric: next(values) for metric in metrics} for _ in run_ids]
 
     def table(self, run_id: str, name: str) -> list[dict[str, Any]]:
         """The rows of a table artifact; none if the run has no such artifact."""
