@@ -70,7 +70,7 @@ def _few_runs(grouping: Grouping) -> Found:
         for group in grouping.groups
         if min(map(len, group.strata.values())) < FEW
     }
-    listed = ", ".join(f"{label} {num}" for label, num in least.items())
+    listed = "; ".join(f"{label}: {num}" for label, num in least.items())
     return "Few runs", listed and (
         f"{listed}; with fewer than {FEW} run seeds an interval is very wide, with one there is "
         "none over run seeds"
@@ -98,7 +98,7 @@ def _seeds(grouping: Grouping) -> Found:
     }
     if len(set(seeds.values())) == 1:
         return "Unequal run seeds", ""
-    return "Unequal run seeds", "; ".join(f"{k} {_ranges(v)}" for k, v in seeds.items())
+    return "Unequal run seeds", "; ".join(f"{k}: {_ranges(v)}" for k, v in seeds.items())
 
 
 def _averaged(grouping: Grouping) -> Found:
@@ -127,8 +127,8 @@ def _steps(grouping: Grouping) -> Found:
     }
     if len({step for each in steps.values() for step in each}) == 1:
         return "Unequal budgets", ""
-    listed = "; ".join(f"{k} {', '.join(map(str, v))}" for k, v in steps.items())
-    return "Unequal budgets", f"last evaluated after steps {listed}"
+    listed = "; ".join(f"{k}: {', '.join(map(str, v))}" for k, v in steps.items())
+    return "Unequal budgets", f"last evaluated after step {listed}"
 
 
 def _costs(grouping: Grouping, question: Question) -> Found:
@@ -142,15 +142,15 @@ def _costs(grouping: Grouping, question: Question) -> Found:
         cheap, dear = (pick(means, key=lambda k: means[k], default="") for pick in (min, max))
         if cheap and means[cheap] and means[dear] / means[cheap] > TOLERATED:
             ratio = means[dear] / means[cheap]
-            parts.append(f"{AXES[name]} {dear} {ratio:.2g} times {cheap}")
+            parts.append(f"{AXES[name]} {ratio:.2g} times ({dear} against {cheap})")
     if not parts:
         return "Unequal cost", ""
     hint = (
         ""
         if question.x in COSTS and question.at == "auc"
-        else ("; --x generated_tokens --at auc compares at equal cost")
+        else (". --x generated_tokens --at auc compares at equal cost")
     )
-    return "Unequal cost", f"totals a run: {', '.join(parts)}{hint}"
+    return "Unequal cost", f"mean totals of a run: {'; '.join(parts)}{hint}"
 
 
 def _evaluation_sets(grouping: Grouping, question: Question) -> Found:
@@ -233,12 +233,12 @@ def _pairing(grouping: Grouping, differences: Sequence[Difference | None]) -> Fo
         if found is not None and not found.num_pairs:
             alone.append(group.label)
         elif found is not None and found.num_pairs < len(group.runs):
-            partly.append(f"{group.label} {found.num_pairs} of {len(group.runs)}")
+            partly.append(f"{group.label}: {found.num_pairs} of {len(group.runs)}")
     texts = []
     if alone:
         texts.append(f"{', '.join(alone)} shares no run seed and stratum with its baseline")
     if partly:
-        texts.append(f"the difference is that of the paired runs alone: {', '.join(partly)}")
+        texts.append(f"the difference is that of the paired runs alone: {'; '.join(partly)}")
     return "Not all paired", "; ".join(texts)
 
 
@@ -248,8 +248,9 @@ def _floor(differences: Sequence[Difference | None]) -> Found:
     floors = [each.p_floor for each in made]
     if not floors or max(floors) * len(floors) < 0.05:
         return "Few pairs", ""
+    fewest = min(each.num_pairs for each in made)
     return "Few pairs", (
-        f"{min(each.num_pairs for each in made)} pairs cannot give a p below {max(floors):.3g} "
+        f"{_plural(fewest, 'pair')} cannot give a p below {max(floors):.3g} "
         f"before correction: read the intervals, or run {pairs_needed(len(floors))} run seeds"
     )
 

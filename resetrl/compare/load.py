@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from resetrl.compare.folders import (
 )
 from resetrl.compare.records import COSTS, CompareError, Question, RunData
 from resetrl.errors import ResetrlError
+from resetrl.plugins import list_names
 from resetrl.run.tracking.config import TrackingConfig, redacted
 from resetrl.run.tracking.facts import RUN_FOLDER_TAG
 from resetrl.run.tracking.query import (
@@ -69,9 +71,20 @@ def load(request: Request, question: Question) -> Loaded:
         metrics.append(f"total/{question.x}")
     finder = Finder(request, metrics)
     found = finder.find()
+    _check_metrics(found, metrics)
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         runs = list(pool.map(lambda run: _run_data(run, question, finder), found))
     return Loaded(runs, _parent(request, found, finder.parents), _source(request))
+
+
+def _check_metrics(found: Sequence[FoundRun], metrics: Sequence[str]) -> None:
+    """Raise CompareError if no run at all has a metric, with those that look like it."""
+    known = sorted({name for run in found for name in run.last})
+    for metric in metrics:
+        if known and metric not in known:
+            near = difflib.get_close_matches(metric, known, n=3, cutoff=0.5)
+            hint = f"did you mean {', '.join(near)}?" if near else f"choose {list_names(known)}"
+            raise CompareError(f"no run has {metric}: {hint}")
 
 
 class Finder:

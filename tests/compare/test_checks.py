@@ -36,7 +36,7 @@ def test_runs_left_out_are_named() -> None:
 
 def test_fewer_than_three_runs_are_few() -> None:
     text = said(GRPO + SRPO[:2], "Few runs")
-    assert text.startswith("srpo 2; with fewer than 3 run seeds")
+    assert text.startswith("srpo: 2; with fewer than 3 run seeds")
 
 
 def test_runs_that_are_all_alike_are_no_certainty() -> None:
@@ -45,7 +45,7 @@ def test_runs_that_are_all_alike_are_no_certainty() -> None:
 
 
 def test_unequal_run_seeds_are_listed() -> None:
-    assert said(GRPO + SRPO[1:3] + SRPO[5:], "Unequal run seeds") == "grpo 0-5; srpo 1-2, 5"
+    assert said(GRPO + SRPO[1:3] + SRPO[5:], "Unequal run seeds") == "grpo: 0-5; srpo: 1-2, 5"
 
 
 def test_what_is_averaged_over_is_named() -> None:
@@ -65,14 +65,14 @@ def test_groups_that_cover_different_strata_are_told() -> None:
 def test_unequal_steps_are_told() -> None:
     longer = [run_data("srpo", seed, values=(0.4, 0.6, 0.8 + seed / 50)) for seed in range(6)]
     text = said(GRPO + longer, "Unequal budgets")
-    assert text == "last evaluated after steps grpo 20; srpo 40"
+    assert text == "last evaluated after step grpo: 20; srpo: 40"
 
 
 def test_unequal_totals_of_the_ledger_are_told_with_the_way_out() -> None:
     dear = [run_data("srpo", seed, (0.4, 0.7 + seed / 50), tokens=1500.0) for seed in range(6)]
     assert said(GRPO + dear, "Unequal cost") == (
-        "totals a run: generated tokens srpo 1.5 times grpo; --x generated_tokens --at auc "
-        "compares at equal cost"
+        "mean totals of a run: generated tokens 1.5 times (srpo against grpo). "
+        "--x generated_tokens --at auc compares at equal cost"
     )
 
 
@@ -124,7 +124,7 @@ def test_a_manifest_that_was_cut_is_compared_as_text() -> None:
 
 
 def test_pairs_that_are_missing_are_told() -> None:
-    assert "srpo 5 of 6" in said(GRPO[:5] + SRPO, "Not all paired")
+    assert "srpo: 5 of 6" in said(GRPO[:5] + SRPO, "Not all paired")
     others = [run_data("srpo", seed + 9, run.values) for seed, run in enumerate(SRPO)]
     assert said(GRPO + others, "Not all paired").startswith("srpo shares no run seed")
 

@@ -246,9 +246,20 @@ def test_the_best_evaluation_brings_its_own_answers(tmp_path: Path) -> None:
     assert found.scores("best") == found.answers and found.scores("last") == {}
 
 
-def test_a_run_without_the_column_of_the_ledger_has_no_curve(tmp_path: Path) -> None:
+def test_a_run_without_the_metric_has_no_curve(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", "srpo", 0)
+    file = write_run(tmp_path / "b", "srpo", 1) / "metrics.jsonl"
+    file.write_text('{"step":1,"time":1.0,"metrics":{"total/rollouts":8.0}}\n')
+    found = load(Request((str(tmp_path),)), Question()).runs
+    assert [run.values for run in found] == [(0.2, 0.5, 0.8), ()]
+
+
+def test_a_metric_or_column_that_no_run_has_is_told(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", "srpo", 0)
-    assert only_run(run, Question(x="flops")).values == ()
+    with pytest.raises(CompareError, match="no run has eval/acuracy: did you mean eval/accuracy"):
+        only_run(run, Question(metric="eval/acuracy"))
+    with pytest.raises(CompareError, match="no run has total/flops: did you mean total/rollouts"):
+        only_run(run, Question(x="flops"))
 
 
 def test_answers_to_other_questions_are_other_problems(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_nothing_foreign_is_overwritten(run: Run, sweep: Path) -> None:
         (["--at", "end"], "--at end is unknown: choose last, best, auc"),
         (["--by", ","], "--by is empty"),
         (["--by", "split"], "--by split is no tag or parameter of these runs: those that differ "),
-        (["--metric", "eval/f1"], "none of the 6 runs can be compared (grpo-0: has no eval/f1; "),
+        (["--metric", "eval/f1"], "no run has eval/f1: did you mean eval/"),
         (["--baseline", "ppo"], "--baseline ppo is no group: choose grpo; srpo"),
     ],
 )
