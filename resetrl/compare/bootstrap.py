@@ -2,7 +2,8 @@
 
 Values come in strata (a task, a cell of the sweep): arrays `[N]` of one value a run. A resample
 draws runs with replacement inside each stratum; every stratum counts equally. What is drawn
-again, and why the intervals of means are not percentiles, stands in docs/compare.md.
+again, and why the intervals of means are not percentiles, stands in docs/compare.md. Each
+interval has its own generator of a fixed seed: no number depends on what else is computed.
 """
 
 from __future__ import annotations

@@ -117,8 +117,9 @@ class Finder:
             stored = self._all()
         known = {run.run_id: run for run in stored}
         found += self._complete(*(run for run in known.values() if not _is_parent(run, known)))
-        by_key = {run.run_id or str(run.folder): run for run in found}
-        return list(by_key.values())
+        if not found:
+            raise CompareError(f"{', '.join(request.names)} has no runs yet: wait, or name another")
+        return list({run.run_id or str(run.folder): run for run in found}.values())
 
     def one(self, name: str) -> FoundRun:
         """The run of a folder or an MLflow id, for which no sweep will do."""
@@ -136,7 +137,7 @@ class Finder:
             answers = read_answers(run.folder, step)
             if answers.rows or not run.uri:
                 return answers
-        if not is_last or not run.run_id or self._query is None:
+        if not is_last or self._query is None or self._query.uri != run.uri:
             return Answers(())
         return Answers(self._query.table(run.run_id, TABLE))
 
@@ -154,6 +155,8 @@ class Finder:
 
     def _named(self, name: str) -> list[StoredRun]:
         """The run of that id, the runs of the sweep of that id or name, or those of that name."""
+        if "/" in name:
+            raise CompareError(f"{name} is no folder: give that of a run or a sweep, or its name")
         if re.fullmatch("[0-9a-f]{32}", name):
             run = self.query.run(name)
             if run is None:

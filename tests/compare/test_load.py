@@ -139,6 +139,7 @@ def test_answers_come_from_mlflow_if_the_folder_is_gone(
             r"\(sweeps there: difficulty\)",
         ),
         (Request(("0" * 32,)), "run 0{32} is not in sqlite"),
+        (Request(("runs/nothing",)), "runs/nothing is no folder: give that of a run or a sweep"),
         (Request(where="tags.method = 'x'"), r"has no runs that match .*another --experiment"),
         (Request(where="method is x"), r"'method is x' is no MLflow filter \(.*write for example"),
         (Request(experiment="other"), "experiment other is not in .*: choose Default, resetrl"),
@@ -149,6 +150,17 @@ def test_what_is_not_there_is_told(world: World, request_: Request, message: str
     request = Request(request_.names, request_.where, request_.experiment, world.uri)
     with pytest.raises(ResetrlError, match=message):
         load(request, Question())
+
+
+def test_a_sweep_without_runs_is_told(world: World) -> None:
+    store = Store(world.uri)
+    tags = {"resetrl.sweep": "empty"}
+    client = store.connect()
+    run_id = client.create_run(store.experiment_id("other"), tags=tags).info.run_id
+    with pytest.raises(CompareError, match=f"{run_id} has no runs yet"):
+        load(Request((run_id,), uri=world.uri), Question())
+    client.delete_run(run_id)
+    client.delete_experiment(store.experiment_id("other"))
 
 
 def test_one_run_is_wanted_where_a_sweep_will_not_do(world: World) -> None:
