@@ -1,4 +1,4 @@
-"""How long `resetrl compare` takes for 100 runs of 200 evaluations each, from MLflow and folders.
+"""How long `resetrl compare` takes for 100 runs of 200 evaluations each.
 
     python benchmarks/compare.py
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -53,11 +54,14 @@ def curve(number: int) -> list[tuple[str, float, int, int]]:
     return points
 
 
-def seconds_of(arguments: list[str], folder: Path) -> float:
-    started = time.perf_counter()
+def timed(arguments: list[str], folder: Path) -> str:
+    """Seconds until the command ends, and seconds of CPU, as cells of a table."""
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "resetrl.cli", "compare", *arguments]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return f"{seconds:.1f} | {cpu:.1f}"
 
 
 def main() -> None:
@@ -67,14 +71,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fill_store(folder)
-        before = os.getloadavg()[0]
-        cold = seconds_of([*OPTIONS, "--out", "first"], folder)
-        warm = seconds_of([*OPTIONS, "--out", "second"], folder)
-        again = seconds_of(["--from", "first/report.json", "--out", "third"], folder)
-    print(f"{RUNS} runs x {POINTS} evaluations, load {before:.1f} on {os.cpu_count()} cores\n")
-    print("| `resetrl compare`, all tables, figures and report | s |\n|---|---|")
-    print(f"| from an SQLite store | {cold:.1f} |\n| once more | {warm:.1f} |")
-    print(f"| from report.json | {again:.1f} |")
+        load = os.getloadavg()[0]
+        print(f"{RUNS} runs x {POINTS} evaluations, load {load:.1f} on {os.cpu_count()} cores\n")
+        print("| `resetrl compare`, all tables, figures and report | s | CPU s |\n|---|---|---|")
+        print(f"| from an SQLite store | {timed([*OPTIONS, '--out', 'first'], folder)} |")
+        print(f"| once more | {timed([*OPTIONS, '--out', 'second'], folder)} |")
+        from_report = ["--from", "first/report.json", "--out", "third"]
+        print(f"| from report.json | {timed(from_report, folder)} |")
 
 
 if __name__ == "__main__":

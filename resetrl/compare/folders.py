@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from resetrl.run.tracking.query import History
 from resetrl.run.tracking.spool import RUN_FILE, read_run
 
 CONFIG_FILE = "config.yaml"
+SWEEP_FILE = "sweep.json"
 DEPTH = 4
 """How far below a sweep's folder its runs may lie."""
 
@@ -84,6 +86,29 @@ def run_folders(folder: Path) -> list[Path]:
             "runs/2026-01-31_12-00-00-srpo-seed0"
         )
     return found
+
+
+def cells_without_run(sweep: Path) -> list[FoundRun]:
+    """What a sweep's `sweep.json` knows of cells that left no run: failed, or never started.
+
+    Example: `[FoundRun("", "3-srpo-seed1", "FAILED", folder=...)]`
+    """
+    file = sweep / SWEEP_FILE
+    if not file.is_file():
+        return []
+    try:
+        cells = [
+            (str(row["folder"] or row["number"]), str(row["state"]))
+            for row in json.loads(file.read_bytes())["cells"]
+            if row.get("same_as") is None
+        ]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return [FoundRun("", SWEEP_FILE, f"UNREADABLE: {error}", folder=file)]
+    return [
+        FoundRun("", name, state.upper(), folder=sweep / name)
+        for name, state in cells
+        if state != "done" and not (sweep / name / RUN_FILE).is_file()
+    ]
 
 
 def read_folder(folder: Path, metrics: Collection[str]) -> FoundRun:

@@ -13,6 +13,7 @@ from resetrl.compare.folders import (
     SCORES,
     Answers,
     FoundRun,
+    cells_without_run,
     read_answers,
     read_folder,
     run_folders,
@@ -31,7 +32,7 @@ from resetrl.run.tracking.query import (
     StoredRun,
     quoted,
 )
-from resetrl.run.tracking.spool import TABLE, read_run
+from resetrl.run.tracking.spool import RUN_FILE, TABLE, read_run
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Finder:
         self.request = request
         self.metrics = metrics
         self.parents: list[str] = []
+        self.cells: list[FoundRun] = []
         self._query: RunQuery | None = None
 
     @property
@@ -111,6 +113,8 @@ class Finder:
             raise CompareError(
                 f"--where filters runs of an MLflow store, {folders[0]} is a folder: leave out one"
             )
+        for folder in folders:
+            self.cells += cells_without_run(folder)
         found = [read_folder(run, self.metrics) for each in folders for run in run_folders(each)]
         stored = [run for name in others for run in self._named(name)]
         if not request.names:
@@ -119,7 +123,7 @@ class Finder:
         found += self._complete(*(run for run in known.values() if not _is_parent(run, known)))
         if not found:
             raise CompareError(f"{', '.join(request.names)} has no runs yet: wait, or name another")
-        return list({run.run_id or str(run.folder): run for run in found}.values())
+        return list({run.run_id or str(run.folder): run for run in [*found, *self.cells]}.values())
 
     def one(self, name: str) -> FoundRun:
         """The run of a folder or an MLflow id, for which no sweep will do."""
@@ -163,17 +167,22 @@ class Finder:
                 raise CompareError(
                     f"run {name} is not in {redacted(self.query.uri)}: name its store with --uri"
                 )
-            children = self._descendants(name)
-            self.parents += [name] if children else []
-            return children or [run]
-        found = self._search(f"tags.`{SWEEP_TAG}` = {quoted(name)}")
-        self.parents += [run.run_id for run in found if PARENT_TAG not in run.tags]
-        children = [run for run in found if PARENT_TAG in run.tags]
-        if not children:
-            found = self._search(f"attributes.run_name = {quoted(name)}")
-            children = [run for each in found for run in (self._descendants(each.run_id) or [each])]
-        if not children:
+            return self._sweep(run) or [run]
+        parents = self.query.search([f"tags.`{SWEEP_TAG}` = {quoted(name)}"], None)
+        if parents:
+            return [run for parent in parents for run in self._sweep(parent)]
+        found = self._search(f"attributes.run_name = {quoted(name)}")
+        if not found:
             raise CompareError(f"{name} is no folder, and {self._unknown()}")
+        return found
+
+    def _sweep(self, parent: StoredRun) -> list[StoredRun]:
+        """The runs of a sweep; its cells without a run are noted, if its folder is here."""
+        children = self._descendants(parent.run_id)
+        if children:
+            self.parents.append(parent.run_id)
+            folder = parent.tags.get(RUN_FOLDER_TAG)
+            self.cells += cells_without_run(Path(folder)) if folder else []
         return children
 
     def _unknown(self) -> str:
@@ -290,12 +299,12 @@ def _parent(request: Request, found: Sequence[FoundRun], parents: Sequence[str])
     """The sweep's own run, if all of one sweep was asked for."""
     if len(request.names) != 1 or request.where:
         return None
-    tagged = {(run.uri, run.tags.get(PARENT_TAG, "")) for run in found if run.run_id}
     if len(parents) == 1:
         return Parent(found[0].uri, parents[0])
-    if len(found) > 1 and len(tagged) == 1:
-        uri, run_id = tagged.pop()
-        return Parent(uri, run_id) if run_id else None
+    folder = Path(request.names[0])
+    if folder.is_dir() and run_folders(folder) != [folder] and (folder / RUN_FILE).is_file():
+        sweep = read_run(folder)
+        return Parent(sweep.uri, sweep.run_id) if sweep.run_id else None
     return None
 
 

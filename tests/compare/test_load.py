@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from resetrl.compare.records import CompareError, Question, RunData
 from resetrl.errors import ConfigError, ResetrlError
 from resetrl.run.tracking import ENVIRONMENT, sync
 from resetrl.run.tracking.query import RunQuery, quoted
+from resetrl.run.tracking.spool import RunFile, TrackedRun
 from resetrl.run.tracking.store import Store
 
 SWEEP = "difficulty"
@@ -42,7 +44,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             store.experiment_id("resetrl"), tags={"resetrl.sweep": SWEEP}, run_name=SWEEP
         )
         parent = str(sweep.info.run_id)
-        tags = {"mlflow.parentRunId": parent, "resetrl.sweep": SWEEP}
+        file = RunFile(root / "sweep", TrackedRun("k", SWEEP, uri, "resetrl", 1.7e9, parent))
+        file.change(lambda same: same)
         for method, seed, status in (
             ("grpo", 0, "FINISHED"),
             ("grpo", 1, "FINISHED"),
@@ -50,7 +53,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             ("srpo", 1, "FAILED"),
         ):
             folder = root / "sweep" / f"{method}-seed{seed}"
-            sync(write_run(folder, method, seed, status=status, tags=tags, uri=uri))
+            run_id = sync(write_run(folder, method, seed, status=status, uri=uri)).run_id
+            store.connect().set_tag(run_id, "mlflow.parentRunId", parent)
         single = sync(write_run(root / "single", "oracle", 7, uri=uri)).run_id
         yield World(uri, parent, root / "sweep", single)
 
@@ -218,6 +222,33 @@ def test_runs_are_found_below_a_sweep_but_not_inside_runs(tmp_path: Path) -> Non
     (tmp_path / ".hidden" / "config.yaml").write_text("x: 1")
     assert run_folders(tmp_path) == [run]
     assert run_folders(run) == [run]
+
+
+def test_cells_of_a_sweep_that_left_no_run_are_there_with_their_state(tmp_path: Path) -> None:
+    write_run(tmp_path / "0-grpo", "grpo", 0)
+    write_run(tmp_path / "1-srpo", "srpo", 0, status="FAILED")
+    cells = [
+        {"number": 0, "folder": "0-grpo", "state": "done"},
+        {"number": 1, "folder": "1-srpo", "state": "failed"},
+        {"number": 2, "folder": "2-rrpo", "state": "failed"},
+        {"number": 3, "folder": "", "state": "waiting"},
+        {"number": 4, "folder": "4-grpo", "state": "done", "same_as": 0},
+    ]
+    (tmp_path / "sweep.json").write_text(json.dumps({"cells": cells}))
+    found = load(Request((str(tmp_path),)), Question()).runs
+    assert [(run.name, run.status) for run in found] == [
+        ("0-grpo", "FINISHED"),
+        ("1-srpo", "FAILED"),
+        ("2-rrpo", "FAILED"),
+        ("3", "WAITING"),
+    ]
+
+
+def test_a_damaged_record_of_a_sweep_is_told(tmp_path: Path) -> None:
+    write_run(tmp_path / "0-grpo", "grpo", 0)
+    (tmp_path / "sweep.json").write_text('{"cells": 3}')
+    found = load(Request((str(tmp_path),)), Question()).runs
+    assert found[1].name == "sweep.json" and found[1].status.startswith("UNREADABLE")
 
 
 def test_a_run_that_never_started_is_there_with_that_status(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ class RunQuery:
                     page = self._client.search_runs(
                         ids,
                         " and ".join(filters),
-                        order_by=["attributes.start_time"],
+                        order_by=["attributes.start_time", "attributes.run_name"],
                         page_token=token or None,
                     )
                 except MlflowException as error:
