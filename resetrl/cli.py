@@ -1,4 +1,4 @@
-"""The command line: `resetrl train`, `eval`, `correct`, `show`, `plugins` and so on.
+"""The command line: `resetrl train`, `eval`, `compare`, `show`, `plugins` and so on.
 
 Imports here are light and each command brings its own, so that `--help` is instant.
 """
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from resetrl import __version__
+from resetrl.compare.command import compare, diff
 from resetrl.errors import ResetrlError, ResetrlWarning
 from resetrl.evaluate.command import correct, evaluate
 from resetrl.plugin_commands import app as plugins_app
@@ -30,6 +31,8 @@ app = typer.Typer(
 )
 app.command("eval")(evaluate)
 app.command("correct")(correct)
+app.command("compare")(compare)
+app.command("diff")(diff)
 app.command("show")(show)
 app.command("theory")(theory)
 app.add_typer(plugins_app, name="plugins")

@@ -29,6 +29,8 @@ print("\\nPROBE" + json.dumps([loaded, usage.ru_utime + usage.ru_stime]))
         ["show", "--help"],
         ["eval", "--help"],
         ["correct", "--help"],
+        ["compare", "--help"],
+        ["diff", "--help"],
     ],
 )
 def test_light_commands_import_nothing_heavy(arguments):

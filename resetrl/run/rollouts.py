@@ -143,7 +143,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation) -> Path:
 def write_answers(folder: Path, step: int, answers: Iterable[SavedAnswer]) -> Path:
     """Save the answers given after so many steps below a run folder; returns the file."""
     rows = ({"step": step, **asdict(answer)} for answer in answers)
-    return _write(folder / EVALUATIONS / _file_name(step), rows)
+    return _write(evaluation_file(folder, step), rows)
 
 
 def saved_answer(rollout: Rollout, verdict: Verdict) -> SavedAnswer:
@@ -159,6 +159,11 @@ def saved_answer(rollout: Rollout, verdict: Verdict) -> SavedAnswer:
         correct=verdict.correct,
         reward=verdict.reward,
     )
+
+
+def evaluation_file(folder: Path, step: int) -> Path:
+    """Where a run folder holds the answers of the evaluation after a step."""
+    return folder / EVALUATIONS / _file_name(step)
 
 
 def read_groups(file: Path) -> list[SavedGroup]:
