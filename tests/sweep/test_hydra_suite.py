@@ -1,0 +1,34 @@
+"""hydra's own test suite for launchers, run on ours."""
+
+import pytest
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.test_utils.launcher_common_tests import (
+    BatchedSweeperTestSuite,
+    IntegrationTestSuite,
+    LauncherTestSuite,
+)
+
+from hydra_plugins.resetrl_launcher import ResetrlLauncher
+
+
+def test_hydra_finds_the_launcher() -> None:
+    names = [cls.__name__ for cls in Plugins.instance().discover(Launcher)]
+    assert ResetrlLauncher.__name__ in names
+
+
+@pytest.mark.parametrize("launcher_name, overrides", [("resetrl", [])])
+class TestResetrlLauncher(LauncherTestSuite):
+    pass
+
+
+@pytest.mark.parametrize("launcher_name, overrides", [("resetrl", ["hydra.sweeper.max_batch_size=2"])])
+class TestResetrlLauncherInBatches(BatchedSweeperTestSuite):
+    pass
+
+
+@pytest.mark.parametrize(
+    "task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=resetrl"])]
+)
+class TestResetrlLauncherOfApplications(IntegrationTestSuite):
+    pass
