@@ -5,38 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from resetrl.errors import CheckpointError, ConfigError
 from resetrl.plugins import KINDS, Registry, list_names, load_plugins
-from resetrl.run.checkpoint import latest_checkpoint
 from resetrl.run.compose import (
     compose,
-    config_hash,
     load_config,
+    plain_values,
+    plugin_list,
     run_with_hydra,
-    save_config,
     to_run_config,
 )
 from resetrl.run.config import config_dir
+from resetrl.run.job import resume_run, start_run
 
 
 def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool) -> None:
     """Compose, then train, resume, sweep, or only print."""
     console = Console(highlight=False)
-    given = _values(overrides)
+    given = plain_values(overrides)
     resume = given.pop("resume", None)
+    if multirun and cfg:
+        raise ConfigError("--cfg prints one configuration: leave out -m and give one value a key")
+    if multirun and not choices:
+        from resetrl.sweep.command import sweep
+
+        if resume is not None:
+            raise ConfigError("resume= goes on with one run: for a sweep write sweep.resume=")
+        sweep(overrides, console)
+        return
     if resume is not None:
-        if multirun:
-            raise ConfigError("resume goes on with one run: leave out -m")
         kept = [item for item in overrides if not item.startswith("resume=")]
         _resume(str(resume), kept, console)
         return
-    registry = load_plugins(_paths(given.get("plugin_paths")))
+    for key in given:
+        if key.startswith("sweep."):
+            raise ConfigError(f"{key}= is for sweeps: add -m")
+    registry = load_plugins(plugin_list(given.get("plugin_paths")))
     if choices:
         _print_choices(registry, console)
     elif cfg:
@@ -47,36 +55,15 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
         run_with_hydra(
             overrides,
             registry,
-            lambda config, folder: _start(config, folder, registry, console),
-            multirun=multirun,
+            lambda config, folder: start_run(config, folder, registry, console),
         )
 
 
-def _start(config: DictConfig, folder: Path, registry: Registry, console: Console) -> float:
-    """A new run in its own folder; returns the last held-out accuracy, for sweepers."""
-    from resetrl.run.loop import build_trainer, run_trainer
-    from resetrl.run.summary import print_summary
-
-    with console.status("loading the model"):
-        trainer = build_trainer(config, folder, registry)
-    save_config(config, folder)
-    outcome = run_trainer(trainer, config, registry, console)
-    print_summary(outcome, console)
-    return outcome.evaluations[-1].accuracy
-
-
 def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
-    from resetrl.run.loop import build_trainer, run_trainer
-    from resetrl.run.summary import print_summary
-
     folder = _run_folder(where, overrides)
     config = load_config(folder, overrides)
-    registry = load_plugins(_paths(config.get("plugin_paths")))
-    checkpoint = latest_checkpoint(folder, config_hash(config))
-    with console.status(f"loading the checkpoint of step {checkpoint.step}"):
-        trainer = build_trainer(config, folder, registry, checkpoint)
-    outcome = run_trainer(trainer, config, registry, console)
-    print_summary(outcome, console)
+    registry = load_plugins(plugin_list(config.get("plugin_paths")))
+    resume_run(config, folder, registry, console)
 
 
 def _run_folder(where: str, overrides: Sequence[str]) -> Path:
@@ -86,31 +73,12 @@ def _run_folder(where: str, overrides: Sequence[str]) -> Path:
     if len(where) == 32 and all(letter in "0123456789abcdef" for letter in where):
         from resetrl.run.tracking import TrackingConfig, find_run_folder
 
-        uri = _values(overrides).get("tracking.uri", TrackingConfig().uri)
+        uri = plain_values(overrides).get("tracking.uri", TrackingConfig().uri)
         return find_run_folder(where, str(uri))
     raise CheckpointError(
         f"resume={where}: there is no such folder, and it is no MLflow run id (32 hexadecimal "
         "digits); give a run folder such as runs/2026-01-31_12-00-00-srpo-seed0"
     )
-
-
-def _values(overrides: Sequence[str]) -> dict[str, object]:
-    """The plain `key=value` overrides by key."""
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except OverrideParseException as error:
-        raise ConfigError(
-            f"{error.override!r} is no override: write key=value, for example seed=1"
-        ) from error
-    return {o.key_or_group: o.value() for o in parsed if not o.is_sweep_override()}
-
-
-def _paths(value: object) -> list[str]:
-    if value is None:
-        return []
-    if isinstance(value, str):
-        raise ConfigError(f"plugin_paths={value} is no list: write plugin_paths=[{value}]")
-    return [str(path) for path in value]  # type: ignore[attr-defined]
 
 
 def _print_choices(registry: Registry, console: Console) -> None:

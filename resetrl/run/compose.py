@@ -17,7 +17,9 @@ from hydra._internal.hydra import Hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -62,13 +64,9 @@ def opened_hydra(registry: Registry) -> Iterator[Hydra]:
 
 
 def run_with_hydra(
-    overrides: Sequence[str],
-    registry: Registry,
-    job: Callable[[DictConfig, Path], Any],
-    *,
-    multirun: bool,
+    overrides: Sequence[str], registry: Registry, job: Callable[[DictConfig, Path], Any]
 ) -> Any:
-    """Compose the configuration and call `job(config, run folder)`, once or as a sweep."""
+    """Compose the configuration and call `job(config, run folder)`."""
 
     errors: list[BaseException] = []
 
@@ -76,27 +74,45 @@ def run_with_hydra(
         try:
             return job(config, Path(HydraConfig.get().runtime.output_dir))
         except BaseException as error:
-            if multirun:  # the sweeper decides what a failed job means
-                raise
             errors.append(error)  # hydra would print lines of its own about it
             return None
 
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
-        launch = hydra.multirun if multirun else hydra.run
-        result = launch(CONFIG_NAME, task, _for_hydra(overrides))
+        result = hydra.run(CONFIG_NAME, task, for_hydra(overrides))
     if errors:
         raise errors[0]
-    return result if multirun else result.return_value
+    return result.return_value
+
+
+def sweep_with_hydra(
+    overrides: Sequence[str], registry: Registry, task: Callable[[DictConfig], Any]
+) -> Any:
+    """Have hydra's sweeper and launcher run `task(config)`, which must be picklable, many times."""
+    with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
+        return hydra.multirun(CONFIG_NAME, task, for_hydra(overrides))
 
 
 def compose(overrides: Sequence[str], registry: Registry) -> DictConfig:
     """The composed configuration alone, for `--cfg`, tests and tools."""
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
-        config = hydra.compose_config(CONFIG_NAME, _for_hydra(overrides), run_mode=_single_run())
+        config = hydra.compose_config(CONFIG_NAME, for_hydra(overrides), run_mode=_single_run())
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
-def _for_hydra(overrides: Sequence[str]) -> list[str]:
+def compose_all(cells: Sequence[Sequence[str]], registry: Registry) -> list[DictConfig]:
+    """Some composed configurations, each with hydra's own node."""
+    configs = []
+    with opened_hydra(registry) as hydra:
+        for overrides in cells:
+            with readable_errors(overrides, registry):
+                config = hydra.compose_config(
+                    CONFIG_NAME, for_hydra(overrides), run_mode=_single_run()
+                )
+                configs.append(config)
+    return configs
+
+
+def for_hydra(overrides: Sequence[str]) -> list[str]:
     """Hydra deletes a choice with `~kind`; `kind=null` means the same and is what one writes."""
     nulls = {f"{kind}=null": f"~{kind}" for kind in KINDS}
     return [nulls.get(item, item) for item in overrides]
@@ -106,6 +122,30 @@ def _single_run() -> Any:
     from hydra.types import RunMode
 
     return RunMode.RUN
+
+
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """The overrides as hydra reads them; raises ConfigError for what is none."""
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ConfigError(
+            f"{error.override!r} is no override: write key=value, for example seed=1"
+        ) from error
+
+
+def plain_values(overrides: Sequence[str]) -> dict[str, object]:
+    """The values of the plain `key=value` overrides by key; those of sweeps are left out."""
+    return {o.key_or_group: o.value() for o in parsed(overrides) if not o.is_sweep_override()}
+
+
+def plugin_list(value: object) -> list[str]:
+    """The value of `plugin_paths` as a list; raises ConfigError if it is none."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        raise ConfigError(f"plugin_paths={value} is no list: write plugin_paths=[{value}]")
+    return [str(path) for path in value]  # type: ignore[attr-defined]
 
 
 def to_run_config(config: DictConfig) -> RunConfig:
@@ -179,7 +219,7 @@ def _known_keys(name: str, overrides: Sequence[str], registry: Registry) -> list
     kept = [item for item in overrides if name not in item.lstrip("+~").partition("=")[0]]
     try:
         with opened_hydra(registry) as hydra:
-            config = hydra.compose_config(CONFIG_NAME, _for_hydra(kept), run_mode=_single_run())
+            config = hydra.compose_config(CONFIG_NAME, for_hydra(kept), run_mode=_single_run())
     except (HydraException, OmegaConfBaseException):
         return []
     parent, _, _ = name.rpartition(".")
@@ -201,10 +241,10 @@ def config_hash(config: DictConfig) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def save_config(config: DictConfig, folder: Path) -> None:
-    """Write the resolved configuration into a new run folder."""
+def save_config(config: DictConfig, folder: Path, *, is_new: bool = True) -> None:
+    """Write the resolved configuration into a run folder, which holds none yet if it is new."""
     path = folder / CONFIG_FILE
-    if path.exists():
+    if is_new and path.exists():
         raise ConfigError(
             f"{folder} already holds a run: go on with resume={folder}, or choose another "
             "hydra.run.dir"

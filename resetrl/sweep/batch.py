@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from resetrl.errors import ConfigError
 from resetrl.sweep.job import INTERRUPTED, JobError
 from resetrl.sweep.pool import Ended, JobPool
-from resetrl.sweep.record import LOG_FILE, SweepRecord
+from resetrl.sweep.record import LOG_FILE, CellState, SweepRecord
 from resetrl.sweep.table import SweepView
 
 LOOK_SECONDS = 0.5
@@ -50,6 +50,10 @@ class FailedJob(JobReturn):
     @property
     def return_value(self) -> Any:
         raise self._return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        self._return_value = value
 
 
 class Batch:
@@ -142,7 +146,8 @@ class Batch:
         self, number: int, error: Exception, seconds: float = 0.0, exit_code: int = 1
     ) -> None:
         self._returns[number] = self._return_of(number, JobStatus.FAILED, error)
-        state, reason = ("failed", str(error)) if exit_code != INTERRUPTED else ("interrupted", "")
+        state: CellState = "interrupted" if exit_code == INTERRUPTED else "failed"
+        reason = str(error) if state == "failed" else ""
         cell = self.record.change(number, state=state, reason=reason, seconds=seconds)
         self.view.ended(cell)
 

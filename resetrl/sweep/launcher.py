@@ -17,9 +17,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from resetrl.errors import ConfigError
+from resetrl.run.tracking.spool import SWEEP_FILE
 from resetrl.sweep.batch import Batch
 from resetrl.sweep.pool import JobPool, visible_device, warm_up
-from resetrl.sweep.record import SWEEP_FILE, Cell, SweepRecord, read_sweep
+from resetrl.sweep.record import Cell, SweepRecord, read_sweep
 
 
 @dataclass

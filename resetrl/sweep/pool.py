@@ -96,8 +96,8 @@ class JobPool:
             process.start()
         except (OSError, EOFError) as error:
             raise ResetrlError(
-                f"no process for job {number} could be started ({error or 'the fork server died'}): "
-                "what it printed is above; run fewer jobs at a time if memory is short"
+                f"job {number} could not be started ({error or 'the fork server died'}): what it "
+                "printed is above; run fewer jobs at a time if memory is short"
             ) from error
         reply.close()
         self._running.append(_Running(number, process, answers, slot, time.monotonic()))

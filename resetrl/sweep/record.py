@@ -17,9 +17,8 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from resetrl.errors import ConfigError
 from resetrl.run.tracking.files import write_atomically
+from resetrl.run.tracking.spool import SWEEP_FILE, SWEEP_LOCK
 
-SWEEP_FILE = "sweep.json"
-LOCK_FILE = "sweep.lock"
 LOG_FILE = "job.log"
 FORMAT = 1
 
@@ -146,7 +145,7 @@ def _cell(row: dict[str, Any]) -> Cell:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a sweep's folder; raises ConfigError if another process on this machine does."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(folder / SWEEP_LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         with suppress(OSError):  # there are file systems without locks
             try:

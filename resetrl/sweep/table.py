@@ -1,5 +1,4 @@
-"""The cells of a sweep on the terminal: live, as lines where there is no terminal, and at the end.
-"""
+"""The cells of a sweep on the terminal: live, as lines where there is no terminal, and at the end."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from resetrl.errors import ResetrlError
 from resetrl.run.tracking.journal import JOURNAL, read_records
-from resetrl.sweep.record import LOG_FILE, Cell, SweepRecord
+from resetrl.sweep.record import LOG_FILE, Cell, CellState, SweepRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,8 +43,8 @@ class Watch:
         with suppress(OSError, ResetrlError):
             if journal.stat().st_size < self._offset:  # a resumed run cuts it
                 self._offset = 0
-            for record, self._offset in read_records(journal, self._offset):
-                self.step = record.step
+            for record, offset in read_records(journal, self._offset):
+                self._offset, self.step = offset, record.step
                 self.accuracy = record.metrics.get("eval/accuracy", self.accuracy)
 
 
@@ -79,7 +78,7 @@ class SweepView:
 
     def started(self, cell: Cell, steps: int | None) -> None:
         self._watches[cell.number] = Watch(self._record.folder_of(cell), steps)
-        self._line(f"{self._name(cell)} starts in {self._record.folder_of(cell)}")
+        self._line(f"{self._name(cell)} starts in {cell.folder}")
 
     def ended(self, cell: Cell) -> None:
         self._watches.pop(cell.number, None)
@@ -145,7 +144,7 @@ def print_cells(record: SweepRecord, console: Console) -> None:
 def cell_table(
     cells: Iterable[Cell], names: Mapping[int, str], watches: Mapping[int, Watch]
 ) -> Table:
-    """One row a cell: number, what sets it apart, state, step, accuracy, seconds."""
+    """One row a cell: number, what sets it apart, state, step of those watched, accuracy, seconds."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -154,19 +153,19 @@ def cell_table(
     table.add_column("cell", justify="right")
     table.add_column("overrides", overflow="fold")
     table.add_column("state")
-    for name in ("step", "accuracy", "seconds"):
+    for name in ("step", "accuracy", "seconds") if watches else ("accuracy", "seconds"):
         table.add_column(name, justify="right")
     for cell in cells:
         watch = watches.get(cell.number)
-        value, seconds, step = cell.value, cell.seconds, ""
+        value, seconds, step = cell.value, cell.seconds, [""] if watches else []
         if watch is not None:
             value, seconds = watch.accuracy, time.monotonic() - watch.started
-            step = "" if watch.step is None else f"{watch.step}/{watch.steps or '?'}"
+            step = ["" if watch.step is None else f"{watch.step}/{watch.steps or '?'}"]
         table.add_row(
             str(cell.number),
             Text(names.get(cell.number, "")),
             Text(state(cell), style=STYLES.get(cell.state, "")),
-            step,
+            *step,
             "" if value is None else f"{value:.3f}",
             f"{seconds:.0f}" if seconds else "",
         )
@@ -207,7 +206,7 @@ def outcome(cell: Cell) -> str:
 def count_states(cells: Iterable[Cell]) -> str:
     """`9 done, 1 failed, 2 waiting`; a cell that another runs for is not counted."""
     counts = Counter(cell.state for cell in cells if cell.same_as is None)
-    order = ("done", "failed", "interrupted", "running", "waiting")
+    order: tuple[CellState, ...] = ("done", "failed", "interrupted", "running", "waiting")
     return ", ".join(f"{counts[name]} {name}" for name in order if counts[name])
 
 

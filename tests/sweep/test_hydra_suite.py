@@ -22,13 +22,13 @@ class TestResetrlLauncher(LauncherTestSuite):
     pass
 
 
-@pytest.mark.parametrize("launcher_name, overrides", [("resetrl", ["hydra.sweeper.max_batch_size=2"])])
+@pytest.mark.parametrize(
+    "launcher_name, overrides", [("resetrl", ["hydra.sweeper.max_batch_size=2"])]
+)
 class TestResetrlLauncherInBatches(BatchedSweeperTestSuite):
     pass
 
 
-@pytest.mark.parametrize(
-    "task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=resetrl"])]
-)
+@pytest.mark.parametrize("task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=resetrl"])])
 class TestResetrlLauncherOfApplications(IntegrationTestSuite):
     pass
