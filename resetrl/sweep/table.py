@@ -1,4 +1,4 @@
-"""The cells of a sweep on the terminal: live, as lines where there is no terminal, and at the end."""
+"""The cells of a sweep on the terminal: live (or a line for each change), and at the end."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def print_cells(record: SweepRecord, console: Console) -> None:
 def cell_table(
     cells: Iterable[Cell], names: Mapping[int, str], watches: Mapping[int, Watch]
 ) -> Table:
-    """One row a cell: number, what sets it apart, state, step of those watched, accuracy, seconds."""
+    """One row a cell: number, what sets it apart, state, step if watched, accuracy, seconds."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

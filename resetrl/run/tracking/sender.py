@@ -181,7 +181,7 @@ class Sender:
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What `sync` did: `SyncReport(folder, "4be1...", "sqlite:////tmp/mlflow.db", 120, "KILLED")`."""
+    """What `sync` did: `SyncReport(folder, "4be1...", "http://host:5000", 120, "FINISHED")`."""
 
     folder: Path
     run_id: str
