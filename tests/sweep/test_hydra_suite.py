@@ -29,6 +29,7 @@ class TestResetrlLauncherInBatches(BatchedSweeperTestSuite):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=resetrl"])])
 class TestResetrlLauncherOfApplications(IntegrationTestSuite):
     pass
