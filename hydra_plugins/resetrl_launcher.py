@@ -9,6 +9,7 @@ class ResetrlLauncher(ProcessLauncher):
     """`hydra/launcher=resetrl`."""
 
 
-ConfigStore.instance().store(
-    group="hydra/launcher", name="resetrl", node=LauncherConfig, provider="resetrl"
-)
+for name in ("resetrl", "resetrl_schema"):  # an application may have a resetrl.yaml of its own
+    ConfigStore.instance().store(
+        group="hydra/launcher", name=name, node=LauncherConfig, provider="resetrl"
+    )

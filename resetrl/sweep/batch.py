@@ -81,6 +81,7 @@ class Batch:
         self._returns: dict[int, JobReturn] = {}
         self._firsts: dict[str, int] = {}
         self._common: tuple[bytes, ...] = ()
+        self._has_explained = False
 
     def run(self) -> list[JobReturn]:
         """The outcome of every cell; raises KeyboardInterrupt after all jobs have been ended."""
@@ -181,6 +182,7 @@ class Batch:
             if left_out:
                 kept = [item for item in overrides if item not in left_out]
                 config = self._load(number, kept)
+                self._explain(number, left_out)
             config_hash = self.task.config_hash(_task_config(config))
         folder = os.path.relpath(_output_dir(config), self.record.folder)
         if isinstance(self.task, ResumableTask):
@@ -189,6 +191,15 @@ class Batch:
             number, left_out=left_out, folder=folder, config_hash=config_hash, same_as=None
         )
         return config
+
+    def _explain(self, number: int, left_out: Sequence[str]) -> None:
+        """Say once that overrides are left out."""
+        if not self._has_explained:
+            self.view.say(
+                f"{' '.join(left_out)} means nothing in cell {number} and is left out, as in others "
+                "like it; equal cells run once"
+            )
+        self._has_explained = True
 
     def _check_folder(self, number: int, folder: str) -> None:
         for other in self.record.cells.values():

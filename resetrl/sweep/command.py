@@ -39,14 +39,17 @@ def sweep(overrides: Sequence[str], console: Console) -> None:
     )
     given = [item for item in record.overrides if not item.startswith("hydra.sweep.dir=")]
     folder = f"hydra.sweep.dir={quoted(str(record.folder.absolute()))}"
+    again = f"resetrl train -m sweep.resume={shlex.quote(record.name)}"
     error: JobError | None = None
     try:
         with open_sweep(record, runs[0].tracking, console):
             sweep_with_hydra([*given, folder], registry, TrainJob(tuple(paths)))
     except JobError as caught:
         error = caught
+    except KeyboardInterrupt:
+        _say(console, f"interrupted; {again} goes on")
+        raise
     failed = failures(list(read_sweep(record.folder).cells.values()))
-    again = f"resetrl train -m sweep.resume={shlex.quote(str(record.folder))}"
     if error is not None:
         raise ResetrlError(f"{failed or error}; {again} runs again what is not done")
     if failed:  # the sweeper could live with it

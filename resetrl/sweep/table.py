@@ -130,15 +130,12 @@ def print_cells(record: SweepRecord, console: Console) -> None:
         if cell.state != "failed" or cell.same_as is not None:
             continue
         log = record.folder_of(cell) / LOG_FILE
-        console.print(f"\n[bold red]cell {cell.number}[/] ", end="")
-        about = f"({names[cell.number]}) failed: {cell.reason}"
-        console.print(about, markup=False, highlight=False, soft_wrap=True)
         lines = last_lines(log, LOG_LINES)
-        if lines:
-            told = f"the last of {log}:"
-            console.print(told, style="dim", markup=False, highlight=False, soft_wrap=True)
-        for line in lines:
-            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        told = "" if lines and cell.reason in lines[-1] else f": {cell.reason}"
+        console.print(f"\n[bold red]cell {cell.number}[/] ", end="")
+        about = f"({names[cell.number]}) failed{told}; the end of {log}:"
+        for line in (about, *(f"  {line}" for line in lines)):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def cell_table(
