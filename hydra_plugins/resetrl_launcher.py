@@ -9,7 +9,6 @@ class ResetrlLauncher(ProcessLauncher):
     """`hydra/launcher=resetrl`."""
 
 
-for name in ("resetrl", "resetrl_schema"):  # an application may have a resetrl.yaml of its own
-    ConfigStore.instance().store(
-        group="hydra/launcher", name=name, node=LauncherConfig, provider="resetrl"
-    )
+ConfigStore.instance().store(
+    group="hydra/launcher", name="resetrl", node=LauncherConfig, provider="resetrl"
+)

@@ -210,7 +210,8 @@ def _innermost(error: BaseException) -> str:
 def _choices(group: str, text: str, registry: Registry) -> list[str]:
     if group in KINDS:
         return registry.names(group)
-    listed = [line.strip() for line in text.splitlines() if line.startswith("\t")]
+    options = text.partition("Config search path")[0]
+    listed = [line.strip() for line in options.splitlines() if line.startswith("\t")]
     return [name for name in listed if name != "schema"]
 
 

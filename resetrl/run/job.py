@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -51,6 +51,7 @@ class TrainJob:
     """
 
     plugin_paths: tuple[str, ...] = ()
+    preload: ClassVar[tuple[str, ...]] = ("resetrl.sweep.preload",)
 
     def __reduce__(self) -> tuple[object, ...]:
         return _with_plugins, (self.plugin_paths,)
@@ -62,6 +63,10 @@ class TrainJob:
         folder, sweep = Path(hydra.runtime.output_dir), Path(hydra.sweep.dir)
         key = read_run(sweep).key if (sweep / RUN_FILE).exists() else ""
         return run_cell(config, folder, registry, Console(width=LOG_WIDTH), key)
+
+    def num_cores(self, config: DictConfig) -> int:
+        """The CPU threads of the learner and the policy."""
+        return int(config.num_threads)
 
     def config_hash(self, config: DictConfig) -> str:
         """Identifies what a cell computes; how many steps it takes is not part of it."""

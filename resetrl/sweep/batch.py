@@ -29,7 +29,16 @@ LOOK_SECONDS = 0.5
 
 @runtime_checkable
 class ResumableTask(Protocol):
-    """A task function whose results stay in their folders, and which goes on with what is there."""
+    """A task function whose results stay in their folders, and which goes on with what is there.
+
+    `preload` are the modules that its jobs need, imported once for all of them.
+    """
+
+    preload: tuple[str, ...]
+
+    def num_cores(self, config: DictConfig) -> int:
+        """How many CPU cores a job uses."""
+        ...
 
     def config_hash(self, config: DictConfig) -> str:
         """Identifies what a job computes."""
@@ -196,8 +205,8 @@ class Batch:
         """Say once that overrides are left out."""
         if not self._has_explained:
             self.view.say(
-                f"{' '.join(left_out)} means nothing in cell {number} and is left out, as in others "
-                "like it; equal cells run once"
+                f"{' '.join(left_out)} means nothing in cell {number} and is left out, as in "
+                "others like it; equal cells run once"
             )
         self._has_explained = True
 

@@ -13,6 +13,7 @@ from resetrl.plugins import load_plugins
 from resetrl.run.compose import sweep_with_hydra, to_run_config
 from resetrl.run.job import TrainJob
 from resetrl.sweep.job import JobError
+from resetrl.sweep.launcher import LauncherConfig, jobs_at_a_time
 from resetrl.sweep.plan import all_plugin_paths, plan_sweep, sample_configs
 from resetrl.sweep.pool import visible_device, warm_up
 from resetrl.sweep.record import read_sweep
@@ -27,10 +28,11 @@ def sweep(overrides: Sequence[str], console: Console) -> None:
     registry = load_plugins(paths)
     samples = sample_configs(record.overrides, registry)
     launcher = samples[0].hydra.launcher
-    if "preload" in launcher:  # it imports while the store is prepared
-        warm_up(launcher.preload)
     runs = [to_run_config(_without_hydra(sample)) for sample in samples]
-    _check_devices(list(launcher.get("devices", [])), [run.model.device for run in runs])
+    if launcher.get("_target_") == LauncherConfig._target_:
+        jobs_at_a_time(launcher.n_jobs, launcher.devices, 1)
+        _check_devices(launcher.devices, [run.model.device for run in runs])
+        warm_up(TrainJob.preload)  # it imports while the store is prepared
     verb = "starts" if plan.is_new else "goes on"
     _say(
         console,

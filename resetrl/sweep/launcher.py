@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from resetrl.errors import ConfigError
 from resetrl.run.tracking.spool import SWEEP_FILE
-from resetrl.sweep.batch import Batch
+from resetrl.sweep.batch import Batch, ResumableTask
 from resetrl.sweep.pool import JobPool, visible_device, warm_up
 from resetrl.sweep.record import Cell, SweepRecord, read_sweep
 
@@ -29,25 +29,18 @@ class LauncherConfig:
 
     n_jobs: jobs at a time; null for one a device, or without devices as many as the cores allow.
     devices: handed out one a job, as in `[cuda:0,cuda:1]`; a job sees its own only, as `cuda`.
-    cores_per_job: CPU cores that a job uses, from which n_jobs follows.
-    preload: modules that are imported once for all jobs.
     """
 
     _target_: str = "hydra_plugins.resetrl_launcher.ResetrlLauncher"
     n_jobs: int | None = None
     devices: list[str] = field(default_factory=list)
-    cores_per_job: int = 1
-    preload: list[str] = field(default_factory=list)
 
 
 class ProcessLauncher(Launcher):
     """The launcher; hydra finds it in `hydra_plugins.resetrl_launcher`."""
 
-    def __init__(
-        self, n_jobs: int | None, devices: Sequence[str], cores_per_job: int, preload: Sequence[str]
-    ) -> None:
+    def __init__(self, n_jobs: int | None, devices: Sequence[str]) -> None:
         self.n_jobs, self.devices = n_jobs, list(devices)
-        self.cores_per_job, self.preload = cores_per_job, list(preload)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -55,8 +48,11 @@ class ProcessLauncher(Launcher):
         """Take the parts of the sweep; raises ConfigError for an option out of range."""
         self.hydra_context, self.task_function = hydra_context, task_function
         self.config = config
-        self.n_jobs = jobs_at_a_time(self.n_jobs, self.devices, self.cores_per_job)
-        warm_up(self.preload)
+        num_cores, preload = 1, ()
+        if isinstance(task_function, ResumableTask):
+            num_cores, preload = task_function.num_cores(config), task_function.preload
+        self.n_jobs = jobs_at_a_time(self.n_jobs, self.devices, num_cores)
+        warm_up(preload)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -83,9 +79,8 @@ class ProcessLauncher(Launcher):
 
 def jobs_at_a_time(n_jobs: int | None, devices: Sequence[str], cores_per_job: int) -> int:
     """How many jobs run side by side; raises ConfigError for an option out of range."""
-    for name, value in (("n_jobs", n_jobs), ("cores_per_job", cores_per_job)):
-        if value is not None and value < 1:
-            raise ConfigError(f"hydra.launcher.{name} is {value}: choose at least 1")
+    if n_jobs is not None and n_jobs < 1:
+        raise ConfigError(f"hydra.launcher.n_jobs is {n_jobs}: choose at least 1")
     for device in devices:
         visible_device(device)
     if n_jobs is not None:
