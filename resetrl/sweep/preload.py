@@ -13,7 +13,8 @@ MODULES = (
     "cloudpickle",
     "transformers.models.llama.modeling_llama",
     "matplotlib.backends.backend_agg",
-    "mlflow",
+    "matplotlib.figure",
+    "mlflow.store.tracking.sqlalchemy_store",
 )
 
 for module in MODULES:

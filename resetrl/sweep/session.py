@@ -20,14 +20,13 @@ from typing import NoReturn
 from rich.console import Console
 
 from resetrl.errors import ResetrlError
-from resetrl.run.tracking import StoreUnavailable, TrackingConfig, read_journal, runs_below, sync
+from resetrl.run.tracking import StoreUnavailable, TrackingConfig, runs_below, sync
 from resetrl.run.tracking.config import redacted, sqlite_path
 from resetrl.run.tracking.facts import MAX_TAG_LEN, RUN_FOLDER_TAG, code_tags, cut
-from resetrl.run.tracking.journal import JOURNAL
 from resetrl.run.tracking.sender import Delivery
 from resetrl.run.tracking.spool import RunFile, RunStatus, read_run, take_up
 from resetrl.sweep.record import Cell, CellState, SweepRecord, locked, read_sweep
-from resetrl.sweep.table import count_states, print_cells
+from resetrl.sweep.table import Watch, count_states, print_cells
 
 SWEEP_TAG = "resetrl.sweep"
 """The tag of a sweep's own run in MLflow, its name; its jobs are the children of that run."""
@@ -106,18 +105,10 @@ def _outcome(folder: Path) -> SweepRecord:
 
 
 def _cell(number: int, run: Path, sweep: Path) -> Cell:
-    name = str(run.relative_to(sweep))
-    accuracies = []
-    if (run / JOURNAL).exists():
-        records = read_journal(run / JOURNAL)
-        accuracies = [r.metrics["eval/accuracy"] for r in records if "eval/accuracy" in r.metrics]
-    return Cell(
-        number,
-        (name,),
-        name,
-        STATES.get(read_run(run).status, "interrupted"),
-        value=accuracies[-1] if accuracies else None,
-    )
+    name, watch = str(run.relative_to(sweep)), Watch(run)
+    watch.look()
+    state = STATES.get(read_run(run).status, "interrupted")
+    return Cell(number, (name,), name, state, value=watch.accuracy)
 
 
 def _status(error: BaseException | None, outcome: SweepRecord) -> RunStatus:
