@@ -9,8 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -93,7 +95,8 @@ class JobPool:
             name=f"resetrl-job-{number}",
         )
         try:
-            process.start()
+            with _without_script():
+                process.start()
         except (OSError, EOFError) as error:
             raise ResetrlError(
                 f"job {number} could not be started ({error or 'the fork server died'}): what it "
@@ -175,6 +178,20 @@ def warm_up(preload: Sequence[str]) -> None:
     forkserver.set_forkserver_preload(list(preload))
     with _interrupts_ignored():
         forkserver.ensure_running()
+
+
+@contextmanager
+def _without_script() -> Iterator[None]:
+    """Keep multiprocessing from running the script of this process again in the job's.
+
+    A job needs nothing of it: cloudpickle sends what the script defines by value.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Nothing here may start a thread or touch a GPU: a fork would inherit half of it.
 import importlib
 
 MODULES = (
-    "resetrl.cli",
     "resetrl.run.loop",
     "resetrl.run.job",
     "resetrl.sweep.job",

@@ -110,18 +110,18 @@ def test_the_end_of_a_sweep_is_the_status_of_its_run(
     tmp_path: Path, uri: str, error: BaseException | None, state: str, status: str
 ) -> None:
     record = new_sweep(tmp_path)
-    with pytest.raises((ResetrlError, KeyboardInterrupt)):
-        with open_sweep(record, TrackingConfig(uri), console()):
-            record.add([Cell(0, ("method=grpo",), "0-grpo", state)])  # type: ignore[arg-type]
-            raise error or ResetrlError("the job's")
+    ended = pytest.raises((ResetrlError, KeyboardInterrupt))
+    with ended, open_sweep(record, TrackingConfig(uri), console()):
+        record.add([Cell(0, ("method=grpo",), "0-grpo", state)])  # type: ignore[arg-type]
+        raise error or ResetrlError("the job's")
     assert stored_runs(uri)["ablation"].info.status == status
 
 
 def test_a_sigterm_ends_a_sweep_as_ctrl_c_does(tmp_path: Path, uri: str) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        with open_sweep(new_sweep(tmp_path), TrackingConfig(uri), console()):
-            os.kill(os.getpid(), signal.SIGTERM)
-            signal.pause()
+    ended = pytest.raises(KeyboardInterrupt)
+    with ended, open_sweep(new_sweep(tmp_path), TrackingConfig(uri), console()):
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
     assert stored_runs(uri)["ablation"].info.status == "KILLED"
 
 
@@ -213,11 +213,10 @@ def test_sync_tells_a_running_sweep_from_one_that_died(tmp_path: Path, uri: str)
 
 
 def test_a_sweep_that_is_running_is_not_opened_again(tmp_path: Path, uri: str) -> None:
-    record = new_sweep(tmp_path)
-    with open_sweep(record, TrackingConfig(uri, enabled=False), console()):
-        with pytest.raises(ConfigError, match="is running in another process"):
-            with open_sweep(new_sweep(tmp_path), TrackingConfig(uri), console()):
-                pass
+    first, second = (open_sweep(new_sweep(tmp_path), TrackingConfig(uri), console()) for _ in "12")
+    refused = pytest.raises(ConfigError, match="is running in another process")
+    with first, refused, second:
+        pass
 
 
 PARALLEL = """
