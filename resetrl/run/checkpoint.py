@@ -68,14 +68,14 @@ def save_checkpoint(
             f"checkpoint {final} could not be written ({reason[:120]}): free some space and go on "
             f"with resume={run_folder}"
         ) from error
-    for old in _checkpoints(run_folder)[:-keep]:
+    for old in checkpoints(run_folder)[:-keep]:
         shutil.rmtree(old)
     return final
 
 
 def latest_checkpoint(run_folder: Path, config_hash: str) -> Checkpoint:
     """The newest checkpoint of a run, verified; raises CheckpointError."""
-    folders = _checkpoints(run_folder)
+    folders = checkpoints(run_folder)
     if not folders:
         raise CheckpointError(
             f"{run_folder} has no checkpoint yet: it has not come to its first, so start it again"
@@ -109,13 +109,14 @@ def read_checkpoint(folder: Path, config_hash: str) -> Checkpoint:
 
 
 def _remedy(folder: Path) -> str:
-    older = [path for path in _checkpoints(folder.parents[1]) if path.name < folder.name]
+    older = [path for path in checkpoints(folder.parents[1]) if path.name < folder.name]
     if not older:
         return "no older checkpoint is left, so start the run again without resume"
     return f"delete {folder} and resume again, which goes back to {older[-1].name}"
 
 
-def _checkpoints(run_folder: Path) -> list[Path]:
+def checkpoints(run_folder: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
     return sorted((run_folder / "checkpoints").glob("step_*"))
 
 

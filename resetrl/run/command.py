@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from resetrl.errors import ConfigError
 from resetrl.plugins import KINDS, Registry, list_names, load_plugins
-from resetrl.run.checkpoint import latest_checkpoint
 from resetrl.run.compose import (
     compose,
-    config_hash,
     load_config,
     method_names,
     run_with_hydra,
-    save_config,
     to_run_config,
 )
 from resetrl.run.config import config_dir
+from resetrl.run.job import resume_run, start_run
 from resetrl.run.override_files import expand
 from resetrl.run.overrides import plain_values, plugin_paths
 from resetrl.run.trained import find_folder
@@ -34,12 +30,22 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
     overrides = expand(overrides)
     given = plain_values(overrides)
     resume = given.pop("resume", None)
+    if multirun and cfg:
+        raise ConfigError("--cfg prints one configuration: leave out -m and give one value a key")
+    if multirun and not choices:
+        from resetrl.sweep.command import sweep
+
+        if resume is not None:
+            raise ConfigError("resume= goes on with one run: for a sweep write sweep.resume=")
+        sweep(overrides, console)
+        return
     if resume is not None:
-        if multirun:
-            raise ConfigError("resume goes on with one run: leave out -m")
         kept = [item for item in overrides if not item.startswith("resume=")]
         _resume(str(resume), kept, console)
         return
+    for key in given:
+        if key.startswith("sweep."):
+            raise ConfigError(f"{key}= is for sweeps: add -m")
     registry = load_plugins(plugin_paths(given.get("plugin_paths")))
     if choices:
         _print_choices(registry, console)
@@ -51,36 +57,15 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
         run_with_hydra(
             overrides,
             registry,
-            lambda config, folder: _start(config, folder, registry, console),
-            multirun=multirun,
+            lambda config, folder: start_run(config, folder, registry, console),
         )
 
 
-def _start(config: DictConfig, folder: Path, registry: Registry, console: Console) -> Any:
-    """A new run in its own folder; returns what sweepers want to know of it."""
-    from resetrl.run.loop import build_trainer, run_trainer
-    from resetrl.run.summary import print_summary
-
-    with console.status("loading the model"):
-        trainer = build_trainer(config, folder, registry)
-    save_config(config, folder)
-    outcome = run_trainer(trainer, config, registry, console)
-    print_summary(outcome, console)
-    return outcome.value
-
-
 def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
-    from resetrl.run.loop import build_trainer, run_trainer
-    from resetrl.run.summary import print_summary
-
     folder = find_folder(where, overrides, "resume")
     config = load_config(folder, overrides)
     registry = load_plugins(plugin_paths(config.get("plugin_paths")))
-    checkpoint = latest_checkpoint(folder, config_hash(config))
-    with console.status(f"loading the checkpoint of step {checkpoint.step}"):
-        trainer = build_trainer(config, folder, registry, checkpoint)
-    outcome = run_trainer(trainer, config, registry, console)
-    print_summary(outcome, console)
+    resume_run(config, folder, registry, console)
 
 
 def _print_choices(registry: Registry, console: Console) -> None:

@@ -95,13 +95,9 @@ def opened_hydra(registry: Registry, primary: Primary = TRAIN) -> Iterator[Hydra
 
 
 def run_with_hydra(
-    overrides: Sequence[str],
-    registry: Registry,
-    job: Callable[[DictConfig, Path], Any],
-    *,
-    multirun: bool,
+    overrides: Sequence[str], registry: Registry, job: Callable[[DictConfig, Path], Any]
 ) -> Any:
-    """Compose the configuration and call `job(config, run folder)`, once or as a sweep."""
+    """Compose the configuration and call `job(config, run folder)`."""
 
     errors: list[BaseException] = []
 
@@ -109,17 +105,22 @@ def run_with_hydra(
         try:
             return job(config, Path(HydraConfig.get().runtime.output_dir))
         except BaseException as error:
-            if multirun:  # the sweeper decides what a failed job means
-                raise
             errors.append(error)  # hydra would print lines of its own about it
             return None
 
     with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
-        launch = hydra.multirun if multirun else hydra.run
-        result = launch(TRAIN.name, task, _for_hydra(overrides))
+        result = hydra.run(TRAIN.name, task, for_hydra(overrides))
     if errors:
         raise errors[0]
-    return result if multirun else result.return_value
+    return result.return_value
+
+
+def sweep_with_hydra(
+    overrides: Sequence[str], registry: Registry, task: Callable[[DictConfig], Any]
+) -> Any:
+    """Have hydra's sweeper and launcher run `task(config)`, which must be picklable, many times."""
+    with opened_hydra(registry) as hydra, readable_errors(overrides, registry):
+        return hydra.multirun(TRAIN.name, task, for_hydra(overrides))
 
 
 def compose(overrides: Sequence[str], registry: Registry, primary: Primary = TRAIN) -> DictConfig:
@@ -128,11 +129,24 @@ def compose(overrides: Sequence[str], registry: Registry, primary: Primary = TRA
         opened_hydra(registry, primary) as hydra,
         readable_errors(overrides, registry, primary),
     ):
-        config = hydra.compose_config(primary.name, _for_hydra(overrides), run_mode=_single_run())
+        config = hydra.compose_config(primary.name, for_hydra(overrides), run_mode=_single_run())
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
-def _for_hydra(overrides: Sequence[str]) -> list[str]:
+def compose_all(cells: Sequence[Sequence[str]], registry: Registry) -> list[DictConfig]:
+    """Some composed configurations, each with hydra's own node."""
+    configs = []
+    with opened_hydra(registry) as hydra:
+        for overrides in cells:
+            with readable_errors(overrides, registry):
+                config = hydra.compose_config(
+                    TRAIN.name, for_hydra(overrides), run_mode=_single_run()
+                )
+                configs.append(config)
+    return configs
+
+
+def for_hydra(overrides: Sequence[str]) -> list[str]:
     """Hydra deletes a choice with `~kind`; `kind=null` means the same and is what one writes."""
     return [
         f"~{key}" if value == "null" and key.partition("/")[0] in KINDS else item
@@ -227,9 +241,9 @@ def _choices(path: str, text: str, registry: Registry) -> tuple[str, str, list[s
         return group, name, registry.names(group)
     if group == "method":
         return group, name, method_names(registry)
-    listed = [line.strip() for line in text.splitlines() if line.startswith("\t")]
-    # Below the choices hydra lists where it looked, as provider=..., path=...
-    return group, name, [each for each in listed if each != "schema" and "=" not in each]
+    options = text.partition("Config search path")[0]
+    listed = [line.strip() for line in options.splitlines() if line.startswith("\t")]
+    return group, name, [each for each in listed if each != "schema"]
 
 
 def method_names(registry: Registry) -> list[str]:
@@ -247,7 +261,7 @@ def _known_keys(
     try:
         with opened_hydra(registry, primary) as hydra:
             # A run's mode would refuse the sweeps among them.
-            config = hydra.compose_config(primary.name, _for_hydra(kept), run_mode=RunMode.MULTIRUN)
+            config = hydra.compose_config(primary.name, for_hydra(kept), run_mode=RunMode.MULTIRUN)
     except (HydraException, OmegaConfBaseException):
         return []
     parent, _, _ = name.rpartition(".")
@@ -269,10 +283,10 @@ def config_hash(config: DictConfig) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def save_config(config: DictConfig, folder: Path) -> None:
-    """Write the resolved configuration into a new run folder."""
+def save_config(config: DictConfig, folder: Path, *, is_new: bool = True) -> None:
+    """Write the resolved configuration into a run folder, which holds none yet if it is new."""
     path = folder / CONFIG_FILE
-    if path.exists():
+    if is_new and path.exists():
         raise ConfigError(
             f"{folder} already holds a run: go on with resume={folder}, or choose another "
             "hydra.run.dir"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,3 +67,18 @@ def problems_of_step(
     random.Random(derive_seed(run_seed, "epoch", epoch)).shuffle(order)
     chosen = order[place * prompts_per_step : (place + 1) * prompts_per_step]
     return [problems[index] for index in chosen]
+
+
+def problems_hash(problems: Sequence[Problem], most: int | None = None) -> str:
+    """Identifies a set of problems: 16 hexadecimal digits of their uids, questions, references.
+
+    Of a large set that is computed on access, `most` problems, evenly spaced, and their number
+    stand for all.
+    """
+    digest = hashlib.sha256(str(len(problems)).encode())
+    every = 1 if most is None else max(len(problems) // most, 1)
+    for index in range(0, len(problems), every):
+        problem = problems[index]
+        for part in (problem.uid, problem.question, problem.reference):
+            digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:16]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 
 from resetrl.types import PhaseUsage, StepRecord
 
@@ -58,6 +59,11 @@ class Ledger:
     def _spend(self, usage: PhaseUsage, kind: str) -> None:
         for name in _SPENT:
             setattr(self, kind + name, getattr(self, kind + name) + getattr(usage, name))
+
+    @classmethod
+    def from_metrics(cls, metrics: Mapping[str, float]) -> Ledger:
+        """The ledger whose `metrics()` are among these; a total that is not there is 0."""
+        return cls(**{f.name: metrics.get(f"total/{f.name}", 0.0) for f in fields(cls)})
 
     def metrics(self) -> dict[str, float]:
         """The totals as metrics, `total/generated_tokens` and so on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ from resetrl.run.checkpoint import Checkpoint, save_checkpoint, weights_hash
 from resetrl.run.compose import config_hash, flat_dict, to_run_config
 from resetrl.run.config import RunConfig
 from resetrl.run.context import Evaluation, RunContext
-from resetrl.run.data import PromptMaker, problems_of_step
+from resetrl.run.data import PromptMaker, problems_hash, problems_of_step
 from resetrl.run.ledger import Ledger
 from resetrl.run.progress import Progress
 from resetrl.run.rollouts import RolloutLog
@@ -252,12 +253,31 @@ def build_trainer(
     return trainer
 
 
+DATASET_SAMPLE = 256
+"""Training problems that stand for all in the tag `dataset`: a set may be generated on access."""
+
+
+def provenance(trainer: Trainer, registry: Registry) -> dict[str, str]:
+    """Tags that say whether two runs may be compared: configuration, problems, code.
+
+    `code` covers resetrl and every plugin loaded, `eval_set` the held-out problems in use.
+    """
+    code = "".join(f"{plugin['plugin']}:{plugin['sha256']}\n" for plugin in registry.manifest())
+    return {
+        "config_hash": trainer.config_hash,
+        "dataset": problems_hash(trainer.training, DATASET_SAMPLE),
+        "eval_set": problems_hash([prompt.problem for prompt in trainer.held_out]),
+        "code": hashlib.sha256(code.encode()).hexdigest()[:16],
+    }
+
+
 def run_trainer(
-    trainer: Trainer, config: DictConfig, registry: Registry, console: Console
+    trainer: Trainer, config: DictConfig, registry: Registry, console: Console, sweep: str = ""
 ) -> Outcome:
     """Train what `build_trainer` built, with tracking, saved rollouts and live progress.
 
-    A run in whose folder a search left its trial reports to that, and ends early if it is pruned.
+    `sweep` is the tracking key of the sweep it belongs to. A run in whose folder a search left its
+    trial reports to that, and ends early if it is pruned.
     """
     context = RunContext(
         name=trainer.folder.name,
@@ -269,8 +289,8 @@ def run_trainer(
         console=console,
     )
     trial = trial_observer(trainer.folder)
-    tags = {"config_hash": trainer.config_hash, **(trial.link.tags if trial else {})}
-    tracking = Tracking(trainer.config.tracking, tags=tags)
+    tags = {**provenance(trainer, registry), **(trial.link.tags if trial else {})}
+    tracking = Tracking(trainer.config.tracking, tags=tags, parent=sweep)
     rollout_log = RolloutLog(
         trainer.config.save_rollouts_every,
         mask_prefix=trainer.method.mask_prefix,

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
 from resetrl.errors import ConfigError
 
 
-def plain_values(overrides: Sequence[str]) -> dict[str, object]:
-    """The plain `key=value` overrides by key: `{"seed": 1}` of `["seed=1", "steps=1,2"]`.
-
-    Raises ConfigError for one that is no override.
-    """
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """The overrides as hydra reads them; raises ConfigError for what is none."""
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        return OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
         raise ConfigError(
             f"{error.override!r} is no override: write key=value, for example seed=1"
         ) from error
-    return {o.key_or_group: o.value() for o in parsed if not o.is_sweep_override()}
+
+
+def plain_values(overrides: Sequence[str]) -> dict[str, object]:
+    """The plain `key=value` overrides by key: `{"seed": 1}` of `["seed=1", "steps=1,2"]`."""
+    return {o.key_or_group: o.value() for o in parsed(overrides) if not o.is_sweep_override()}
 
 
 def plugin_paths(value: object) -> list[str]:

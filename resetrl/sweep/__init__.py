@@ -1,4 +1,15 @@
-"""Many runs from one command.
+"""Many runs from one command: sweeps and searches.
+
+command    what `resetrl train -m` does
+plan       which sweep a command means, new or resumed
+session    the sweep's folder, its parent run in MLflow, its outcome; for any launcher
+record     `sweep.json`, what has become of every cell
+launcher   `hydra/launcher=resetrl`
+batch      the cells of one call of the launcher
+pool       the processes, their slots and their end
+job        what goes on inside the process of a job
+preload    what every training run imports, for the fork server
+table      the cells on the terminal
 
 optuna_settings   the options of `hydra/sweeper=resetrl_optuna`, and the objective over seeds
 optuna_space      hydra's sweep syntax as Optuna's distributions

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import resource
-import shutil
 import signal
 import socket
 import sqlite3
@@ -14,11 +13,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from stores import start_server, until
 from typer.testing import CliRunner
 
 from resetrl.errors import ConfigError, ResetrlError
@@ -46,21 +45,9 @@ from resetrl.run.tracking.store import Store
 from resetrl.testing.fakes import make_rollout
 from resetrl.types import PhaseUsage, StepRecord, Update, Verdict
 
+pytestmark = pytest.mark.usefixtures("quiet_mlflow")
+
 DEAD = "http://127.0.0.1:9"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quiet_mlflow() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        yield
-
-
-@pytest.fixture
-def uri(empty_database: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 def make_run(folder: Path, start_step: int = 0, **config: object) -> RunContext:
@@ -424,7 +411,7 @@ def test_two_runs_at_once_in_one_store_keep_apart(tmp_path: Path, uri: str) -> N
 KILLED_RUN = """
 import os, signal, sys, time
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {tests!r} + "/.."]
 from test_tracking import make_run, train, Tracking, TrackingConfig
 run = make_run(Path({folder!r}))
 tracking = Tracking(TrackingConfig(uri={uri!r}))
@@ -668,31 +655,3 @@ def test_a_server_that_dies_in_mid_run_loses_nothing(tmp_path: Path, uri: str) -
         assert len(Store(server_uri).connect().list_artifacts(report.run_id)) == 3
     finally:
         os.killpg(server.pid, signal.SIGKILL)
-
-
-def start_server(uri: str, folder: Path, port: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--artifacts-destination", str(folder / "artifacts"), "--workers", "1"]
-    server = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-    def answers() -> bool:
-        try:
-            Store(f"http://127.0.0.1:{port}").connect()
-        except StoreUnavailable:
-            return False
-        return True
-
-    until(answers, seconds=120)
-    return server
-
-
-def until(is_so: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"not so after {seconds} s"
-        time.sleep(0.02)

@@ -16,7 +16,7 @@ from resetrl.run.tracking.config import ENVIRONMENT, TrackingConfig
 from resetrl.run.tracking.facts import step_record_metrics
 from resetrl.run.tracking.journal import Journal, JournalRecord, read_journal
 from resetrl.run.tracking.observer import Tracking, TrackingStatus
-from resetrl.run.tracking.sender import SyncReport, sync
+from resetrl.run.tracking.sender import SyncReport, runs_below, sync, sync_sweep
 from resetrl.run.tracking.store import StoreUnavailable, find_run_folder, prepare_store
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
     "find_run_folder",
     "prepare_store",
     "read_journal",
+    "runs_below",
     "step_record_metrics",
     "sync",
+    "sync_sweep",
 ]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from resetrl.run.tracking.config import redacted
+
 app = typer.Typer(help="Send runs to MLflow that it has not got.", no_args_is_help=True)
 
 
@@ -17,19 +19,23 @@ def tracking() -> None:
 
 @app.command("sync")
 def sync_command(
-    run: Annotated[Path, typer.Argument(help="The run folder.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run or of a sweep.")],
     uri: Annotated[
         str | None, typer.Option(help="Another store or server than the run was made with.")
     ] = None,
 ) -> None:
     """Send a run's metrics, parameters, tags and artifacts; what arrived before is not sent again.
 
-    Example: resetrl tracking sync runs/2026-01-31_12-00-00-srpo-seed0 --uri http://host:5000
+    Of a sweep, that of all its runs, which become its children in MLflow. Example:
+    resetrl tracking sync runs/2026-01-31_12-00-00-srpo-seed0 --uri http://host:5000
     """
-    from resetrl.run.tracking import sync
+    from resetrl.run.tracking import sync, sync_sweep
+    from resetrl.run.tracking.spool import SWEEP_FILE
 
-    report = sync(run.resolve(), uri)
-    typer.echo(
-        f"sent {report.num_metrics} metric values of {run.name} to {report.uri}: "
-        f"run {report.run_id}, {report.status}"
-    )
+    folder = run.resolve()
+    is_sweep = (folder / SWEEP_FILE).exists()
+    for report in sync_sweep(folder, uri) if is_sweep else [sync(folder, uri)]:
+        typer.echo(
+            f"sent {report.num_metrics} metric values of {report.folder.name} to "
+            f"{redacted(report.uri)}: run {report.run_id}, {report.status}"
+        )

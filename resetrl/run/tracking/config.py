@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from resetrl.errors import ConfigError
@@ -30,11 +30,13 @@ class TrackingConfig:
     uri: an MLflow store or server; a relative sqlite path starts where the command was started.
     experiment: the MLflow experiment that collects the runs.
     enabled: whether MLflow is used at all.
+    tags: tags of your own, as in `+tracking.tags.purpose=ablation`.
     """
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str = "resetrl"
     enabled: bool = True
+    tags: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_uri(self.uri)

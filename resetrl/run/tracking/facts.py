@@ -140,14 +140,21 @@ def run_tags(run: RunContext, directory: Path) -> dict[str, str]:
         "seed": str(config.get("seed", "")),
         "plugins": json.dumps(list(map(dict, run.plugins)), separators=(",", ":")),
         RUN_FOLDER_TAG: str(run.folder.resolve()),
+        "mlflow.source.name": "resetrl train",
+        "mlflow.source.type": "LOCAL",
+        **code_tags(directory),
+    }
+    return {name: cut(value, MAX_TAG_LEN) for name, value in tags.items() if value}
+
+
+def code_tags(directory: Path) -> dict[str, str]:
+    """Versions, and the git commit where there is one."""
+    versions = {
         "version.resetrl": resetrl.__version__,
         "version.python": platform.python_version(),
         "version.torch": _version("torch"),
-        "mlflow.source.name": "resetrl train",
-        "mlflow.source.type": "LOCAL",
-        **git_tags(directory),
     }
-    return {name: cut(value, MAX_TAG_LEN) for name, value in tags.items() if value}
+    return {name: value for name, value in versions.items() if value} | git_tags(directory)
 
 
 def _name(component: object) -> str:

@@ -8,8 +8,11 @@ from pathlib import Path
 from resetrl.errors import ResetrlError
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file by new content; raises ResetrlError, the old content kept, if it cannot."""
+def write_atomically(path: Path, data: bytes, resume: str = "resume") -> None:
+    """Replace a file by new content; raises ResetrlError, the old content kept, if it cannot.
+
+    `resume` is the key that goes on with the folder of the file.
+    """
     draft = path.with_name(f".draft_{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -20,12 +23,12 @@ def write_atomically(path: Path, data: bytes) -> None:
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
+        raise cannot_write(path, error, resume) from error
 
 
-def cannot_write(path: Path, error: OSError) -> ResetrlError:
+def cannot_write(path: Path, error: OSError, resume: str = "resume") -> ResetrlError:
     """The error of a file that the disk refuses, with the way to go on."""
     return ResetrlError(
         f"{path} cannot be written ({error.strerror or error}): free some space, then go on with "
-        f"resume={path.parent}; nothing written before is lost"
+        f"{resume}={path.parent}; nothing written before is lost"
     )

@@ -6,15 +6,14 @@ import contextlib
 import json
 import shlex
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resetrl.errors import ConfigError, ResetrlError, RunPruned
+from resetrl.errors import ResetrlError, RunPruned
 from resetrl.hookspecs import hookimpl
-from resetrl.run.tracking.config import TrackingConfig, redacted, resolve_uri, sqlite_path
+from resetrl.run.tracking.config import TrackingConfig, redacted, sqlite_path
 from resetrl.run.tracking.facts import (
     evaluation_metrics,
     flat_params,
@@ -25,7 +24,7 @@ from resetrl.run.tracking.facts import (
 from resetrl.run.tracking.files import write_atomically
 from resetrl.run.tracking.journal import JOURNAL, Journal, JournalRecord
 from resetrl.run.tracking.sender import Delivery, Sender
-from resetrl.run.tracking.spool import CURVE, TABLE, RunFile, RunStatus, TrackedRun, read_run
+from resetrl.run.tracking.spool import CURVE, TABLE, RunFile, RunStatus, TrackedRun, take_up
 
 if TYPE_CHECKING:
     from resetrl.run.context import Evaluation, RunContext
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 
 CREATION_SECONDS = 60.0
 """How long a first local database may take; a fresh one on a busy machine takes 20."""
+
+CURVE_SECONDS = 60.0
+"""Between two drawings of the learning curve, each of which takes training half a second."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +59,23 @@ class Tracking:
     A run that trains nothing calls `start`, `log` and `finish` itself and writes its own tables.
 
     `directory` is where the command was started. `tags` are what only the caller knows, like the
-    hash of the configuration. At the end the run waits `finish_seconds` at most for the store.
+    hash of the configuration, and `parent` the key of the sweep. At the end the run waits
+    `finish_seconds` at most for the store.
     """
 
     config: TrackingConfig
     tags: Mapping[str, str] = field(default_factory=dict)
     directory: Path = field(default_factory=Path.cwd)
+    parent: str = ""
     finish_seconds: float = 15.0
     _journal: Journal | None = field(default=None, init=False, repr=False)
     _run_file: RunFile | None = field(default=None, init=False, repr=False)
     _sender: Sender | None = field(default=None, init=False, repr=False)
+    _drawn: float = field(default=0.0, init=False, repr=False)
 
     def start(self, run: RunContext) -> None:
         """Open the journal of a run and begin to send it."""
+        self._drawn = time.monotonic()
         self._journal = Journal(run.folder / JOURNAL, run.start_step)
         self._run_file = RunFile(run.folder, self._tracked_run(run))
         self._run_file.change(lambda tracked: tracked)
@@ -117,8 +123,9 @@ class Tracking:
         self.log(evaluation.step, evaluation_metrics(evaluation))
         table = json.dumps(rollouts_table(evaluation), indent=1)
         write_atomically(run.folder / TABLE, table.encode())
-        if evaluation.step:  # one point is no curve
+        if time.monotonic() - self._drawn > CURVE_SECONDS:
             _draw_curve(run)
+            self._drawn = time.monotonic()
 
     @hookimpl
     def resetrl_run_finished(self, run: RunContext, error: BaseException | None) -> None:
@@ -143,31 +150,10 @@ class Tracking:
 
     def _tracked_run(self, run: RunContext) -> TrackedRun:
         """The run as it was tracked before, if it was, with what is new about it."""
-        uri = resolve_uri(self.config.uri, self.directory)
-        try:
-            before = read_run(run.folder)
-            if _is_still_there(before.uri, self.config.uri):
-                uri = before.uri
-            before = before.at(uri, self.config.experiment)
-        except ConfigError:
-            before = TrackedRun(
-                uuid.uuid4().hex, run.name, uri, self.config.experiment, time.time()
-            )
-        return replace(
-            before,
-            status="RUNNING",
-            ended=0.0,
-            params=flat_params(run.config),
-            tags={**run_tags(run, self.directory), **self.tags},
-        )
-
-
-def _is_still_there(before: str, given: str) -> bool:
-    """Whether a relative sqlite path is that of a run begun in another directory."""
-    database, path = sqlite_path(before), sqlite_path(given)
-    if database is None or path is None or path.is_absolute():
-        return False
-    return database.is_file() and database.parts[-len(path.parts) :] == path.parts
+        before = take_up(run.folder, run.name, self.config, self.directory)
+        tags = {**self.config.tags, **run_tags(run, self.directory), **self.tags}
+        parent = self.parent or before.parent
+        return replace(before, parent=parent, params=flat_params(run.config), tags=tags)
 
 
 def _draw_curve(run: RunContext) -> None:

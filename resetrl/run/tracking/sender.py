@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,15 @@ from resetrl.errors import ResetrlError
 from resetrl.run.tracking.config import resolve_uri
 from resetrl.run.tracking.files import write_atomically
 from resetrl.run.tracking.journal import JOURNAL, is_being_written, read_records
-from resetrl.run.tracking.spool import ARTIFACTS, TABLE, RunFile, read_run
+from resetrl.run.tracking.spool import (
+    ARTIFACTS,
+    RUN_FILE,
+    SWEEP_FILE,
+    SWEEP_LOCK,
+    TABLE,
+    RunFile,
+    read_run,
+)
 from resetrl.run.tracking.store import Store, StoreUnavailable
 
 RECORDS_PER_READ = 200
@@ -46,6 +54,8 @@ class Delivery:
             if run.status != "RUNNING":
                 store.terminate(run)
             self._send_artifacts(store)
+            if run.status != "RUNNING":
+                self.run_file.change(lambda run: replace(run, is_delivered=True))
         except StoreUnavailable:
             self._store, self._offset = None, 0
             raise
@@ -171,8 +181,9 @@ class Sender:
 
 @dataclass(frozen=True)
 class SyncReport:
-    """What `sync` did: `SyncReport("4be1...", "sqlite:////tmp/mlflow.db", 120, "FINISHED")`."""
+    """What `sync` did: `SyncReport(folder, "4be1...", "http://host:5000", 120, "FINISHED")`."""
 
+    folder: Path
     run_id: str
     uri: str
     num_metrics: int
@@ -180,18 +191,18 @@ class SyncReport:
 
 
 def sync(folder: Path, uri: str | None = None) -> SyncReport:
-    """Send what a run folder holds and its store (or another, at `uri`) does not.
+    """Send what a run's or sweep's own folder holds and its store (or another, at `uri`) does not.
 
     Sending again sends nothing new. A run whose process died is marked KILLED. Raises
-    ConfigError if the folder is no run's, StoreUnavailable if the store does not answer.
+    ConfigError if the folder is no run's, ResetrlError if the store does not answer.
     """
     run = read_run(folder)
     if uri is not None:
         run = run.at(resolve_uri(uri, Path.cwd()), run.experiment)
-    journal = folder / JOURNAL
-    is_dead = run.status == "RUNNING" and not (journal.exists() and is_being_written(journal))
-    if is_dead:
-        ended = journal.stat().st_mtime if journal.exists() else run.started
+    is_sweep = (folder / SWEEP_FILE).exists()
+    held = folder / (SWEEP_LOCK if is_sweep else JOURNAL)
+    if run.status == "RUNNING" and not (held.exists() and is_being_written(held)):
+        ended = held.stat().st_mtime if held.exists() else run.started
         run = replace(run, status="KILLED", ended=ended)
     delivery = Delivery(RunFile(folder, run))
     try:
@@ -203,4 +214,28 @@ def sync(folder: Path, uri: str | None = None) -> SyncReport:
         ) from error
     delivery.run_file.change(lambda run: run)
     sent = delivery.run_file.run
-    return SyncReport(sent.run_id, sent.uri, delivery.num_sent, sent.status)
+    return SyncReport(folder, sent.run_id, sent.uri, delivery.num_sent, sent.status)
+
+
+def sync_sweep(folder: Path, uri: str | None = None) -> Iterator[SyncReport]:
+    """Send a sweep and then the runs below it, which become its children there; as `sync` does.
+
+    A run that is damaged does not keep back the others and is raised at the end; a store that
+    does not answer ends it at once.
+    """
+    failures: list[ResetrlError] = []
+    for each in (folder, *runs_below(folder)):
+        try:
+            yield sync(each, uri)
+        except ResetrlError as error:
+            if isinstance(error.__cause__, StoreUnavailable):
+                raise
+            failures.append(error)
+    if failures:
+        more = f" (and {len(failures) - 1} more could not be sent)" if failures[1:] else ""
+        raise ResetrlError(f"{failures[0]}{more}")
+
+
+def runs_below(sweep: Path) -> list[Path]:
+    """The folders of a sweep's runs, as far as they were tracked."""
+    return sorted(file.parent for file in sweep.rglob(RUN_FILE) if file.parent != sweep)

@@ -6,6 +6,7 @@ training thread. Whatever goes wrong on the way to a store becomes one `StoreUna
 
 from __future__ import annotations
 
+import gc
 import logging
 import sqlite3
 import urllib.error
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
 
 KEY_TAG = "resetrl.run_key"
+PARENT_TAG = "mlflow.parentRunId"
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 HTTP_PROBE_SECONDS = 5.0
@@ -55,6 +57,9 @@ class Store:
 
                 for name in ("mlflow", "alembic", "urllib3"):
                     logging.getLogger(name).setLevel(logging.CRITICAL)
+                # What was imported stays for good; looking through it again and again while a
+                # store makes its many small objects costs a quarter of the time of sending.
+                gc.freeze()
                 self._client = MlflowClient(tracking_uri=self.uri)
         return self._client
 
@@ -82,11 +87,13 @@ class Store:
     def attach(self, run: TrackedRun) -> str:
         """The id of the run in this store: known, found by its key, or new; then it is running.
 
-        What the store holds already is asked of the store, so nothing is sent twice.
+        What the store holds already is asked of the store, so nothing is sent twice. The run
+        becomes a child of its sweep if the store has that by now.
         """
         client = self.connect()
         with store_errors():
             found = self._find(run)
+            parent = self._search(run.parent, run.experiment) if run.parent else None
             if found is None:
                 found = client.create_run(
                     self.experiment_id(run.experiment),
@@ -98,7 +105,8 @@ class Store:
             self._sent = {metric.key: metric.step for metric in found.data.to_proto().metrics}
             if found.info.status != run.status:
                 client.update_run(self._run_id, status=run.status)
-            self._send_facts(run, known=found.data.params)
+            parentage = {} if parent is None else {PARENT_TAG: str(parent.info.run_id)}
+            self._send_facts(run, parentage, known=found.data.params)
         return self._run_id
 
     def send_metrics(self, records: Sequence[JournalRecord]) -> int:
@@ -138,18 +146,24 @@ class Store:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                     raise
-        found = client.search_runs(
-            [self.experiment_id(run.experiment)], f"tags.`{KEY_TAG}` = '{run.key}'", max_results=1
-        )
-        return client.get_run(found[0].info.run_id) if found else None
+        found = self._search(run.key, run.experiment)
+        return client.get_run(found.info.run_id) if found else None
 
-    def _send_facts(self, run: TrackedRun, known: Mapping[str, str]) -> None:
+    def _search(self, key: str, experiment: str) -> Run | None:
+        found = self.connect().search_runs(
+            [self.experiment_id(experiment)], f"tags.`{KEY_TAG}` = '{key}'", max_results=1
+        )
+        return found[0] if found else None
+
+    def _send_facts(
+        self, run: TrackedRun, parentage: Mapping[str, str], known: Mapping[str, str]
+    ) -> None:
         """Send tags, and parameters that are new; MLflow takes no changed one, a tag tells it."""
         from mlflow.entities import Param, RunTag
 
         client = self.connect()
         changed = [f"{k}={v}" for k, v in run.params.items() if known.get(k, v) != v]
-        tags = dict(run.tags)
+        tags = {**run.tags, **parentage}
         if changed:
             tags["resumed_with"] = cut(" ".join(changed), MAX_TAG_LEN)
         params = [Param(name, value) for name, value in run.params.items() if name not in known]

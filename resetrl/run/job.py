@@ -1,0 +1,199 @@
+"""One training run in its folder: new, resumed, or as a cell of a sweep whatever it takes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from resetrl.errors import CheckpointError, ConfigError
+from resetrl.plugins import Registry, load_plugins
+from resetrl.run.checkpoint import Checkpoint, checkpoints, latest_checkpoint
+from resetrl.run.compose import CONFIG_FILE, config_hash, load_config, save_config, to_run_config
+from resetrl.run.ledger import Ledger
+from resetrl.run.tracking import read_journal
+from resetrl.run.tracking.journal import JOURNAL
+from resetrl.run.tracking.spool import CURVE, RUN_FILE, RunFile, read_run
+
+if TYPE_CHECKING:
+    from resetrl.run.loop import Trainer
+
+LOG_WIDTH = 160
+"""Columns of what a cell prints, most likely into a log."""
+
+
+Value = float | Mapping[str, float]
+"""What a job returns: the last held-out accuracy, or the metrics that a search asks for."""
+
+
+def start_run(config: DictConfig, folder: Path, registry: Registry, console: Console) -> Value:
+    """A new run in its own folder; returns what its sweeper wants to know of it."""
+    trainer = _build(config, folder, registry, console, None)
+    save_config(config, folder)
+    return _train(trainer, config, registry, console)
+
+
+def resume_run(config: DictConfig, folder: Path, registry: Registry, console: Console) -> Value:
+    """Go on with the run in a folder from its newest checkpoint."""
+    checkpoint = latest_checkpoint(folder, config_hash(config))
+    trainer = _build(config, folder, registry, console, checkpoint)
+    return _train(trainer, config, registry, console)
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """`resetrl train` as hydra's task function: a cell of a sweep.
+
+    It takes its folder as it finds it: a finished run is left alone, an interrupted one goes on
+    from its checkpoint, anything else starts from the beginning. Unpickling it loads the plugins,
+    so that what is unpickled after it may be of their types.
+    """
+
+    plugin_paths: tuple[str, ...] = ()
+    preload: ClassVar[tuple[str, ...]] = ("resetrl.sweep.preload",)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _with_plugins, (self.plugin_paths,)
+
+    def __call__(self, config: DictConfig) -> Value:
+        """Run the cell of this configuration; returns what the sweeper wants to know of it."""
+        hydra = HydraConfig.get()
+        registry = _registry(tuple(config.plugin_paths))
+        folder, sweep = Path(hydra.runtime.output_dir), Path(hydra.sweep.dir)
+        key = read_run(sweep).key if (sweep / RUN_FILE).exists() else ""
+        return run_cell(config, folder, registry, Console(width=LOG_WIDTH), key)
+
+    def num_cores(self, config: DictConfig) -> int:
+        """The CPU threads of the learner and the policy."""
+        return int(config.num_threads)
+
+    def config_hash(self, config: DictConfig) -> str:
+        """Identifies what a cell computes; how many steps it takes is not part of it."""
+        return config_hash(config)
+
+    def result(self, config: DictConfig, folder: Path) -> float | None:
+        """The last held-out accuracy of a cell that is finished, else None."""
+        if not (folder / CONFIG_FILE).exists() or not (folder / RUN_FILE).exists():
+            return None
+        is_same = config_hash(load_config(folder, [])) == config_hash(config)
+        if not is_same or read_run(folder).status != "FINISHED":
+            return None
+        step, accuracy, ledger = _as_journaled(folder)
+        return accuracy if _is_at_its_end(step, ledger, config) else None
+
+    def inapplicable(self, overrides: Sequence[str], config: DictConfig) -> list[str]:
+        """A split beside a method that resets nothing, or a selector beside a split without resets.
+
+        So a sweep over methods and splits runs GRPO, whose split is its own.
+        """
+        resets = OmegaConf.select(config, "split.resets")
+        selector = OmegaConf.select(config, "reset_selector")
+        if resets and selector is None:
+            kind = "split"
+        elif not resets and selector is not None:
+            kind = "reset_selector"
+        else:
+            return []
+        keys = [item.partition("=")[0] for item in overrides]
+        return [
+            item
+            for item, key in zip(overrides, keys, strict=True)
+            if key == kind or key.startswith(f"{kind}.")
+        ]
+
+
+def run_cell(
+    config: DictConfig, folder: Path, registry: Registry, console: Console, sweep: str
+) -> Value:
+    """What the run in a folder comes to, which is taken as far as need be.
+
+    Raises ConfigError if the folder holds another run.
+    """
+    checkpoint = None
+    if (folder / CONFIG_FILE).exists():
+        if config_hash(load_config(folder, [])) != config_hash(config):
+            raise ConfigError(
+                f"{folder} holds a run of another configuration: choose another sweep.name"
+            )
+        if checkpoints(folder):
+            checkpoint = latest_checkpoint(folder, config_hash(config))
+    if checkpoint is not None and _is_at_its_end(checkpoint.step, checkpoint.ledger, config):
+        return _settle(folder)
+    trainer = _build(config, folder, registry, console, checkpoint)
+    save_config(config, folder, is_new=False)
+    return _train(trainer, config, registry, console, sweep)
+
+
+def _settle(folder: Path) -> float:
+    """Finish a run that was killed between its last checkpoint and its end."""
+    from resetrl.run.curves import learning_curve
+
+    run = read_run(folder)
+    if run.status != "FINISHED":
+        learning_curve(folder / JOURNAL, folder / CURVE, title=run.name)
+        ended = (folder / JOURNAL).stat().st_mtime
+        RunFile(folder, run).change(lambda run: replace(run, status="FINISHED", ended=ended))
+    _, accuracy, _ = _as_journaled(folder)
+    if accuracy is None:
+        raise CheckpointError(
+            f"{folder} has its last checkpoint but no evaluation in {JOURNAL}: delete the folder "
+            "to run it again"
+        )
+    return accuracy
+
+
+def _is_at_its_end(step: int, ledger: Ledger, config: DictConfig) -> bool:
+    """Whether a run that came so far has taken its last step, or spent a budget."""
+    return step >= config.steps or to_run_config(config).stop.reached(ledger) is not None
+
+
+def _as_journaled(folder: Path) -> tuple[int, float | None, Ledger]:
+    """The last evaluation in a run's journal, its step and accuracy, and what all steps cost."""
+    metrics: dict[str, float] = {}
+    step = 0
+    for record in read_journal(folder / JOURNAL):
+        metrics.update(record.metrics)
+        step = record.step if "eval/accuracy" in record.metrics else step
+    return step, metrics.get("eval/accuracy"), Ledger.from_metrics(metrics)
+
+
+def _build(
+    config: DictConfig,
+    folder: Path,
+    registry: Registry,
+    console: Console,
+    checkpoint: Checkpoint | None,
+) -> Trainer:
+    from resetrl.run.loop import build_trainer
+
+    what = "the model" if checkpoint is None else f"the checkpoint of step {checkpoint.step}"
+    with console.status(f"loading {what}"):
+        return build_trainer(config, folder, registry, checkpoint)
+
+
+def _train(
+    trainer: Trainer, config: DictConfig, registry: Registry, console: Console, sweep: str = ""
+) -> Value:
+    from resetrl.run.loop import run_trainer
+    from resetrl.run.summary import print_summary
+
+    outcome = run_trainer(trainer, config, registry, console, sweep)
+    print_summary(outcome, console)
+    return outcome.value
+
+
+@functools.cache
+def _registry(plugin_paths: tuple[str, ...]) -> Registry:
+    """The plugins, loaded once in a process, so that their types stay the same."""
+    return load_plugins(plugin_paths)
+
+
+def _with_plugins(plugin_paths: tuple[str, ...]) -> TrainJob:
+    _registry(plugin_paths)
+    return TrainJob(plugin_paths)
