@@ -36,6 +36,7 @@ FROM_RUN = (
     "model",
     "engine",
     "verifier",
+    "verifier_timeout",
     "reset_selector",
     "sampling",
     "limits",
