@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from resetrl.answers import yes_or_no
 from resetrl.ask import Judged
 from resetrl.evaluate.config import SelfVerificationConfig
 from resetrl.meter import Meter
@@ -95,7 +96,7 @@ def read_acceptance(reply: Completion) -> Acceptance:
     for a yes. A reply cut off at its limit without a box was not finished, so it accepts nothing.
     """
     box = last_boxed(reply.text) or ""
-    boxed = _yes_or_no(box)
+    boxed = yes_or_no(box)
     if boxed is not None:
         return Acceptance(boxed, "boxed", reply.text)
     if reply.stop == "budget":
@@ -105,9 +106,3 @@ def read_acceptance(reply: Completion) -> Acceptance:
     if said:
         return Acceptance(said[-1] == "yes", "prose", reply.text)
     return Acceptance(False, "unreadable", reply.text)
-
-
-def _yes_or_no(box: str) -> bool | None:
-    r"""`\text{Yes}.` is yes; other words beside it make it neither."""
-    word = re.sub(r"\\[a-z]+\s*(?=\{)|[^a-z]", "", box.lower())
-    return {"yes": True, "no": False}.get(word)

@@ -23,7 +23,7 @@ class Answer:
     """One completion of a problem as it was judged; lengths are in tokens.
 
     Example: `Answer("3+4=7</thought>\\\\boxed{7}</thought>", "7", True, 1.0, 9, 2, 0, "answer")`;
-    `extracted` is None where no answer was found.
+    `extracted` is None where no answer was found, `error` says why the verifier itself failed.
     """
 
     completion: str
@@ -34,6 +34,7 @@ class Answer:
     thoughts: int
     fragments: int
     stop: str
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def _answer(judged: Judged) -> Answer:
         thoughts=len(completion.thoughts),
         fragments=completion.fragments,
         stop=completion.stop,
+        error=verdict.error,
     )
 
 

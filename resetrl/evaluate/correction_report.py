@@ -28,7 +28,8 @@ class RoundFigures:
     `corrected` were wrong before the round and are right now, `broken` the other way round.
     `accepted` are all problems done by the end of the round, `accepted_wrong` those of them that
     are wrong; behind the last round nobody is asked, so they stay. `statuses` are the shares of
-    what selector and acceptor said in the round.
+    what selector and acceptor said in the round. On `verifier_errors` of the answers the verifier
+    failed: they count as wrong.
     """
 
     number: int
@@ -38,6 +39,7 @@ class RoundFigures:
     resampled: float
     accepted: float
     accepted_wrong: float
+    verifier_errors: float
     statuses: Mapping[str, float]
     tokens: Mapping[str, int]
 
@@ -60,6 +62,7 @@ def round_figures(rounds: Sequence[Round]) -> list[RoundFigures]:
                 resampled=len(each.resampled) / total if each.number else 0.0,
                 accepted=len(accepted) / total,
                 accepted_wrong=sum(not now[place] for place in accepted) / total,
+                verifier_errors=sum(bool(verdict.error) for _, verdict in each.answers) / total,
                 statuses=_statuses(each),
                 tokens={name: u.generated_tokens for name, u in each.usage.items() if u.requests},
             )
@@ -98,6 +101,7 @@ def round_metrics(figures: RoundFigures) -> dict[str, float]:
         "correct/resampled": figures.resampled,
         "correct/accepted": figures.accepted,
         "correct/accepted_wrong": figures.accepted_wrong,
+        "correct/verifier_errors": figures.verifier_errors,
         **{f"correct/{name}": share for name, share in figures.statuses.items()},
         **{f"correct/tokens/{name}": float(n) for name, n in figures.tokens.items()},
         "correct/tokens/total": float(sum(figures.tokens.values())),
@@ -150,6 +154,7 @@ def _row(each: RoundFigures, num_problems: int) -> dict[str, object]:
         "resampled": each.resampled,
         "accepted": each.accepted,
         "accepted_wrong": each.accepted_wrong,
+        "verifier_errors": each.verifier_errors,
         **{f"tokens_{phase}": each.tokens.get(phase, 0) for phase in PHASES},
     }
 
@@ -200,6 +205,9 @@ def print_rounds(config: CorrectConfig, rounds: Sequence[Round], console: Consol
     console.print(
         f"\nrounds used (number: problems)  {counts}; on average {sum(used) / len(used):.2f}"
     )
+    failed = figures[-1].verifier_errors
+    if failed:
+        console.print(f"The verifier failed on {failed:.1%} of the answers, which count as wrong.")
     if config.stop == "self":
         wrong = figures[-1].accepted_wrong
         console.print(f"The policy accepted wrong answers to {wrong:.1%} of the problems.")

@@ -68,6 +68,15 @@ def print_scores(
     _print_one(tasks[0], console) if len(tasks) == 1 else _print_many(tasks, mean, console)
     console.print()
     _print_shape(tasks, console)
+    for task in tasks:
+        failed = max(v for name, v in task.shape.items() if name.endswith("/verifier_errors"))
+        if failed:
+            console.print(
+                f"The verifier failed on {failed:.1%} of the completions of {task.label}, which "
+                "count as wrong: the reasons stand in answers/",
+                style="yellow",
+                markup=False,
+            )
     tokens = sum(task.generated_tokens for task in tasks)
     seconds = sum(task.seconds for task in tasks)
     console.print(

@@ -105,7 +105,8 @@ def _clusters(problems: Sequence[AnsweredProblem], values: Values) -> list[list[
 
 
 def _shape(kind: str, answers: Sequence[Answer]) -> dict[str, float]:
-    """Means per completion, fragments per thought, and shares of missing answers and of stops."""
+    """Means per completion, fragments per thought; shares of missing answers, of completions the
+    verifier failed on, and of stops."""
     if not answers:
         return {}
     thoughts = sum(answer.thoughts for answer in answers)
@@ -116,5 +117,6 @@ def _shape(kind: str, answers: Sequence[Answer]) -> dict[str, float]:
         f"{kind}/thoughts": thoughts / len(answers),
         f"{kind}/fragments": sum(answer.fragments for answer in answers) / max(thoughts, 1),
         f"{kind}/missing": missing / len(answers),
+        f"{kind}/verifier_errors": sum(bool(each.error) for each in answers) / len(answers),
         **{f"{kind}/stop/{stop}": n / len(answers) for stop, n in sorted(stops.items())},
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
 
 from resetrl.errors import ConfigError
 from resetrl.evaluate.suite import suite_file
@@ -35,6 +36,7 @@ FROM_RUN = (
     "model",
     "engine",
     "verifier",
+    "verifier_timeout",
     "reset_selector",
     "sampling",
     "limits",
@@ -109,7 +111,7 @@ class Setup:
         write_atomically(file, OmegaConf.to_yaml(self.config, resolve=True).encode())
         return folder
 
-    def context(self, folder: Path, console: object) -> RunContext:
+    def context(self, folder: Path, console: Console) -> RunContext:
         """The run as tracking sees it: without training steps, and what is asked as parameters.
 
         Who answers is said by tags, so that equal questions have equal parameters.
@@ -122,7 +124,7 @@ class Setup:
             start_step=0,
             total_steps=0,
             plugins=self.registry.manifest(),
-            console=console,  # type: ignore[arg-type]
+            console=console,
         )
 
 

@@ -1,8 +1,11 @@
+import dataclasses
+
 import pytest
+from rich.console import Console
 
 from resetrl.evaluate.answers import Answer, AnsweredProblem
 from resetrl.evaluate.config import EvalConfig
-from resetrl.evaluate.evaluation_report import metrics, results
+from resetrl.evaluate.evaluation_report import metrics, print_scores, results
 from resetrl.evaluate.scores import mean_scores, score_task
 from resetrl.run.config import SamplingConfig
 
@@ -54,17 +57,28 @@ def test_completions_are_described_greedy_and_sampled_ones_apart():
             "greedy/thoughts": (2 + 2 + 4 + 2) / 4,
             "greedy/fragments": 3 / 10,  # of all thoughts
             "greedy/missing": 1 / 4,
+            "greedy/verifier_errors": 0.0,
             "greedy/stop/answer": 3 / 4,
             "greedy/stop/budget": 1 / 4,
             "sampled/tokens": (9 * 10 + 7 * 40) / 16,
             "sampled/thoughts": (9 * 2 + 7 * 4) / 16,
             "sampled/fragments": 21 / 46,
             "sampled/missing": 7 / 16,
+            "sampled/verifier_errors": 0.0,
             "sampled/stop/answer": 9 / 16,
             "sampled/stop/budget": 7 / 16,
         }
     )
     assert (task.num_problems, task.generated_tokens, task.seconds) == (4, 70 + 370, 2.0)
+
+
+def test_answers_the_verifier_failed_on_are_counted_and_wrong(capsys):
+    failed = dataclasses.replace(WRONG, extracted=None, error="timed out")
+    task = score_task("sums", [problem(0, RIGHT), problem(1, failed)], [], 0)
+    assert task.shape["greedy/verifier_errors"] == 0.5
+    assert task.scores["accuracy"].value == 0.5
+    print_scores([task], task.scores, Console(width=200))
+    assert "The verifier failed on 50.0% of the completions of sums" in capsys.readouterr().out
 
 
 def test_without_samples_there_is_the_greedy_score_alone():
