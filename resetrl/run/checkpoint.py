@@ -13,12 +13,16 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
 from resetrl.errors import CheckpointError
 from resetrl.interfaces import Learner
 from resetrl.run.ledger import Ledger
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 STATE_FILE = "state.json"
 FORMAT = 2
@@ -34,10 +38,17 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    run_folder: Path, step: int, learner: Learner, ledger: Ledger, config_hash: str, keep: int
+    run_folder: Path,
+    step: int,
+    learner: Learner,
+    tokenizer: PreTrainedTokenizerBase,
+    ledger: Ledger,
+    config_hash: str,
+    keep: int,
 ) -> Path:
     """Write `checkpoints/step_000020` atomically and drop all but the newest `keep`.
 
+    With the tokenizer beside the parameters it is a folder that `model.path` and others load.
     Raises CheckpointError, with every earlier checkpoint intact, if the disk refuses.
     """
     parent = run_folder / "checkpoints"
@@ -47,6 +58,7 @@ def save_checkpoint(
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         learner.save(draft)
+        tokenizer.save_pretrained(draft)
         state = {
             "format": FORMAT,
             "step": step,

@@ -176,6 +176,7 @@ class Trainer:
             self.folder,
             step,
             self.session.learner,
+            self.session.tokenizer,
             self.ledger,
             self.config_hash,
             self.config.checkpoint.keep,
