@@ -184,7 +184,7 @@ def _unread(runs: Sequence[RunData]) -> Found:
 
 
 def _code(runs: Sequence[RunData]) -> list[Found]:
-    """A hash of the code in use says more than a commit, which also moves with a typo in the docs."""
+    """The hash of the code decides where all runs have it: commits also move with the docs."""
     hashes = Counter(run.tags.get("code", "") for run in runs)
     commits = Counter(run.tags.get("git_commit", "unknown")[:12] for run in runs)
     differ = len(hashes) > 1 or (not all(hashes) and len(commits) > 1)
