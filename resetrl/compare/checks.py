@@ -184,11 +184,15 @@ def _unread(runs: Sequence[RunData]) -> Found:
 
 
 def _code(runs: Sequence[RunData]) -> list[Found]:
+    """The hash of the code decides where all runs have it: commits also move with the docs."""
+    hashes = Counter(run.tags.get("code", "") for run in runs)
     commits = Counter(run.tags.get("git_commit", "unknown")[:12] for run in runs)
+    differ = len(hashes) > 1 or (not all(hashes) and len(commits) > 1)
+    known = f"hashes {_counted(hashes)}; " if all(hashes) else ""
     versions = Counter(run.tags.get("version.resetrl", "unknown") for run in runs)
     dirty = sum(run.tags.get("git_dirty") == "true" for run in runs)
     return [
-        ("Different code", f"git commits {_counted(commits)}" if len(commits) > 1 else ""),
+        ("Different code", f"{known}git commits {_counted(commits)}" if differ else ""),
         ("Different versions", f"resetrl {_counted(versions)}" if len(versions) > 1 else ""),
         (
             "Uncommitted code",

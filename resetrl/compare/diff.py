@@ -209,7 +209,7 @@ def _number(value: float, name: str) -> str:
 
 
 def _code(tags: Mapping[str, str]) -> dict[str, str]:
-    names = {"git_commit": "git commit", "git_dirty": "uncommitted changes"}
+    names = {"code": "code hash", "git_commit": "git commit", "git_dirty": "uncommitted changes"}
     code = {shown: tags[name] for name, shown in names.items() if name in tags}
     versions = {
         name.removeprefix("version."): value
@@ -221,7 +221,8 @@ def _code(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _data(run: FoundRun, answers: Answers) -> dict[str, str]:
     """The task, and the problems of its evaluation, as the run says or as its answers show."""
-    data = {"task": run.tags.get("task", ABSENT), "eval_set": run.tags.get("eval_set", ABSENT)}
+    names = {"task": "task", "dataset": "training problems", "eval_set": "evaluation set"}
+    data = {shown: run.tags.get(name, ABSENT) for name, shown in names.items()}
     if answers.rows:
         data |= {"problems": f"{len(answers.rows)} ({answers.problems})"}
     return data

@@ -15,6 +15,7 @@ Stratum = tuple[str, ...]
 KEEPING = (
     "seed",
     "steps",
+    "stop",
     "tracking",
     "checkpoint",
     "save_rollouts_every",

@@ -23,6 +23,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 
 BASELINE = "#444444"
 LINES = ("-", "--", ":", "-.")
+TICKS = (1, 2, 5, 10)
 DIRECT = 6
 """Up to so many curves are named at their ends; more are named in a legend."""
 
@@ -138,7 +139,7 @@ def _finish_curves(axes: Axes, comparison: Comparison) -> None:
 
     question = comparison.question
     axes.set_xlabel(AXES[question.x])
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=question.x == "step"))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=question.x == "step", steps=TICKS))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value)))
     axes.margins(x=0.01)
     if question.threshold is not None:
@@ -210,10 +211,13 @@ def _intervals(comparison: Comparison) -> Figure:
 
 
 def _final_panel(axes: Axes, comparison: Comparison, rows: Rows) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for row, (result, colour) in enumerate(rows):
         values = result.values
         axes.plot(values, _beside(row, len(values)), "o", color=colour, ms=3, alpha=0.4, mew=0)
         _whisker(axes, row, result.final, colour)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=TICKS))
     axes.set_yticks(range(len(rows)), [result.group.label for result, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="y", visible=False)
@@ -228,7 +232,7 @@ def _difference_panel(axes: Axes, comparison: Comparison, rows: Rows) -> None:
         if result.difference is not None:
             _whisker(axes, row, result.difference.interval, colour)
     axes.grid(axis="y", visible=False)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=TICKS))
     one = len(comparison.baselines) == 1
     name = next(iter(comparison.baselines)) if one else "the baseline"
     axes.set_title(f"difference to {name}", loc="left")
@@ -250,7 +254,7 @@ def _time_panel(axes: Axes, comparison: Comparison, rows: Rows) -> None:
         if math.isinf(median.high):
             axes.plot(edge, row, ">", color=colour, ms=5, mew=0)
     question = comparison.question
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=TICKS))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value)))
     axes.set_xlim(left=0)
     axes.grid(axis="y", visible=False)

@@ -108,6 +108,16 @@ def test_different_code_is_told(tag: str, value: str, title: str, text: str) -> 
     assert text in said(GRPO + tagged(SRPO, **{tag: value}), title)
 
 
+def test_the_same_code_at_other_commits_is_the_same() -> None:
+    runs = tagged(GRPO, code="c1", git_commit="a" * 40) + tagged(SRPO, code="c1")
+    assert said(runs, "Different code") == ""
+
+
+def test_other_code_is_told_by_its_hash() -> None:
+    runs = tagged(GRPO, code="c1") + tagged(SRPO, code="c2")
+    assert said(runs, "Different code").startswith("hashes c1 (6 runs), c2 (6 runs); git commits")
+
+
 def manifest(sha256: str) -> str:
     return json.dumps([{"plugin": "mine", "version": "1.0", "sha256": sha256}])
 
