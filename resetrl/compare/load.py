@@ -25,7 +25,6 @@ from resetrl.run.tracking.config import TrackingConfig, redacted
 from resetrl.run.tracking.facts import RUN_FOLDER_TAG
 from resetrl.run.tracking.query import (
     CONNECTIONS,
-    PARENT_TAG,
     SWEEP_TAG,
     History,
     RunQuery,
@@ -33,6 +32,7 @@ from resetrl.run.tracking.query import (
     quoted,
 )
 from resetrl.run.tracking.spool import RUN_FILE, TABLE, read_run
+from resetrl.run.tracking.store import PARENT_TAG
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,11 @@ from resetrl.errors import ResetrlError
 from resetrl.run.tracking import StoreUnavailable, TrackingConfig, runs_below, sync
 from resetrl.run.tracking.config import redacted, sqlite_path
 from resetrl.run.tracking.facts import MAX_TAG_LEN, RUN_FOLDER_TAG, code_tags, cut
+from resetrl.run.tracking.query import SWEEP_TAG
 from resetrl.run.tracking.sender import Delivery
 from resetrl.run.tracking.spool import RunFile, RunStatus, read_run, take_up
 from resetrl.sweep.record import Cell, CellState, SweepRecord, locked, read_sweep
 from resetrl.sweep.table import Watch, count_states, print_cells
-
-SWEEP_TAG = "resetrl.sweep"
-"""The tag of a sweep's own run in MLflow, its name; its jobs are the children of that run."""
 
 STATES: dict[str, CellState] = {"FINISHED": "done", "FAILED": "failed"}
 

@@ -108,7 +108,7 @@ ACCURACIES = [
     (7, 0.875),
     (8, 1),
 ]
-VALUES_PER_STEP = 10
+VALUES_PER_STEP, VALUES_PER_EVALUATION = 11, 10
 """One metric, three of the update, six of one phase."""
 
 
@@ -201,6 +201,7 @@ def test_a_step_becomes_flat_metrics() -> None:
         "phase/draw/cached_tokens": 3.0,
         "phase/draw/generated_tokens": 4.0,
         "phase/draw/seconds": 0.5,
+        "phase/draw/learned_tokens": 0.0,
         "phase/draw/flops": 6.0,
     }
 
@@ -337,7 +338,7 @@ def test_a_run_arrives_whole(tmp_path: Path, uri: str) -> None:
     assert stored.data.tags["sweep"] == "7" and stored.data.tags["method"] == "srpo"
     assert history(uri, status.run_id, "draws/accuracy") == ACCURACIES
     assert history(uri, status.run_id, "eval/seconds") == [(4, 2.0), (8, 2.0)]
-    assert num_values(uri) == 8 * VALUES_PER_STEP + 2 * 3
+    assert num_values(uri) == 8 * VALUES_PER_STEP + 2 * VALUES_PER_EVALUATION
     assert printed(run) == ""
 
 
@@ -426,7 +427,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_a_killed_and_resumed_run_sends_nothing_twice(tmp_path: Path, uri: str) -> None:
     folder = tmp_path / "run"
-    values = 6 * VALUES_PER_STEP + 3
+    values = 6 * VALUES_PER_STEP + VALUES_PER_EVALUATION
     code = KILLED_RUN.format(
         tests=str(Path(__file__).parent), folder=str(folder), uri=uri, values=values
     )
@@ -441,7 +442,7 @@ def test_a_killed_and_resumed_run_sends_nothing_twice(tmp_path: Path, uri: str) 
     tracking.resetrl_run_finished(resumed, None)
     assert tracking.status is not None and tracking.status.run_id == run_id
     assert history(uri, run_id, "draws/accuracy") == ACCURACIES
-    assert num_values(uri) == 8 * VALUES_PER_STEP + 2 * 3
+    assert num_values(uri) == 8 * VALUES_PER_STEP + 2 * VALUES_PER_EVALUATION
     steps = Counter(record.step for record in read_journal(folder / "metrics.jsonl"))
     assert steps == {1: 1, 2: 1, 3: 1, 4: 2, 5: 1, 6: 1, 7: 1, 8: 2}
     stored = Store(uri).connect().get_run(run_id)
@@ -522,14 +523,17 @@ def test_an_unreachable_server_warns_once_and_nothing_is_lost_after_sync(
     with pytest.raises(ResetrlError, match=r"cannot be sent to http://127.0.0.1:9 .*--uri"):
         sync(run.folder)
     report = sync(run.folder, uri)
-    assert report.num_metrics == 8 * VALUES_PER_STEP + 2 * 3 and report.status == "FINISHED"
+    assert (
+        report.num_metrics == 8 * VALUES_PER_STEP + 2 * VALUES_PER_EVALUATION
+        and report.status == "FINISHED"
+    )
     assert history(uri, report.run_id, "draws/accuracy") == ACCURACIES
     stored = Store(uri).connect().get_run(report.run_id)
     assert stored.data.params["method"] == "srpo" and stored.data.tags["split"] == "1x4"
     assert stored.info.status == "FINISHED" and stored.info.end_time > stored.info.start_time
     again = sync(run.folder)
     assert (again.run_id, again.uri, again.num_metrics) == (report.run_id, uri, 0)
-    assert num_values(uri) == 8 * VALUES_PER_STEP + 2 * 3
+    assert num_values(uri) == 8 * VALUES_PER_STEP + 2 * VALUES_PER_EVALUATION
 
 
 def test_a_server_that_hangs_holds_up_neither_training_nor_its_end(tmp_path: Path) -> None:
@@ -640,7 +644,7 @@ def test_a_server_that_dies_in_mid_run_loses_nothing(tmp_path: Path, uri: str) -
         run = make_run(tmp_path / "run")
         tracking = Tracking(TrackingConfig(uri=server_uri))
         train(tracking, run, range(1, 5))
-        until(lambda: num_values(uri) == 4 * VALUES_PER_STEP + 3, seconds=120)
+        until(lambda: num_values(uri) == 4 * VALUES_PER_STEP + VALUES_PER_EVALUATION, seconds=120)
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
         for step in range(5, 9):
@@ -651,7 +655,7 @@ def test_a_server_that_dies_in_mid_run_loses_nothing(tmp_path: Path, uri: str) -
         report = sync(run.folder)
         assert report.num_metrics == 4 * VALUES_PER_STEP
         assert history(server_uri, report.run_id, "draws/accuracy") == ACCURACIES
-        assert num_values(uri) == 8 * VALUES_PER_STEP + 3
+        assert num_values(uri) == 8 * VALUES_PER_STEP + VALUES_PER_EVALUATION
         assert len(Store(server_uri).connect().list_artifacts(report.run_id)) == 3
     finally:
         os.killpg(server.pid, signal.SIGKILL)

@@ -18,7 +18,6 @@ from resetrl.run.tracking.store import Store, StoreUnavailable, store_errors
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-PARENT_TAG = "mlflow.parentRunId"
 SWEEP_TAG = "resetrl.sweep"
 CONNECTIONS = 8
 """Requests under way at once: a server answers them side by side."""
