@@ -119,7 +119,7 @@ def test_the_examples_of_observers_write_the_notes_of_a_run(tmp_path: Path) -> N
 
 
 def test_the_page_of_algorithms_names_every_method_selector_and_loss() -> None:
-    registry = load_plugins(leave_out=["resetrl-example"])
+    registry = load_plugins(leave_out=["resetrl-example", "resetrl-baselines"])
     methods = [path.stem for path in (config_dir() / "method").glob("*.yaml")]
     selectors, losses = registry.names("reset_selector"), registry.names("loss")
     left_out = [name for name in [*methods, *selectors, *losses] if f"`{name}`" not in ALGORITHMS]

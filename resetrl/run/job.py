@@ -149,8 +149,9 @@ def _settle(folder: Path) -> float:
 
 
 def _is_at_its_end(step: int, ledger: Ledger, config: DictConfig) -> bool:
-    """Whether a run that came so far has taken its last step, or spent a budget."""
-    return step >= config.steps or to_run_config(config).stop.reached(ledger) is not None
+    """Whether a run that came so far has taken its last step, or spent a budget before."""
+    spent = step < config.steps and to_run_config(config).stop.reached(ledger) is not None
+    return spent or step == config.steps
 
 
 def _as_journaled(folder: Path) -> tuple[int, float | None, Ledger]:

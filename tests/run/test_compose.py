@@ -164,7 +164,7 @@ def test_a_split_of_ones_own_at_any_budget(registry):
         (["stepz=3"], r"stepz is no option of this run: did you mean steps\?"),
         (["learner.lrr=3"], r"learner.lrr is no option of this run: did you mean learner.lr\?"),
         (["reset_selector=unifrm"], r"reset_selector=unifrm is unknown: did you mean uniform\?"),
-        (["method=ppo"], "method=ppo is unknown: choose drgrpo, grpo, .* srpo_clip, srpo_nomask$"),
+        (["method=xyz"], "method=xyz is unknown: choose .*drgrpo, grpo, oracle, "),
         (["model=tini"], r"model=tini is unknown: did you mean tiny\? Choose hf, .*, tiny$"),
         (["task=chian"], r"task=chian is unknown: did you mean chain\?"),
         (["steps=many"], "steps: Value 'many' of type 'str' could not be converted to Integer"),

@@ -255,7 +255,7 @@ def test_eight_jobs_at_once_lose_no_metric_in_one_database(tmp_path: Path, uri: 
         rows = database.execute(
             "select run_uuid, count(*), max(step) from metrics group by run_uuid"
         ).fetchall()
-    assert [(count, last) for _, count, last in rows] == [(100 * 10 + 3, 100)] * 8
+    assert [(count, last) for _, count, last in rows] == [(100 * 11 + 10, 100)] * 8
     assert {run.info.status for run in stored_runs(uri).values()} == {"FINISHED"}
 
 
