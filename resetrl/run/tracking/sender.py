@@ -99,7 +99,7 @@ class Sender:
     """
 
     def __init__(
-        self, delivery: Delivery, warn: Callable[[str], None], interval: float = 2.0
+        self, delivery: Delivery, warn: Callable[[str], None], interval: float = 5.0
     ) -> None:
         self.problem = ""
         self.complete = False
