@@ -80,7 +80,9 @@ def main() -> None:
     print("| typical, groups of 8 |", rate(verifier, typical(random.Random(0))))
     print("| the same, other numbers |", rate(verifier, typical(random.Random(1))))
     print("| tricky, each another |", rate(verifier, tricky()))
-    print("| the same once more |", rate(verifier, tricky()))
+    forgetful = Math(num_workers=workers, time_limit=2.0)
+    print("| the same, parsers warm |", rate(forgetful, tricky()))
+    print("| the same, remembered |", rate(forgetful, tricky()))
     bombs = [boxed(bomb, "5") for bomb in BOMBS]
     mixed = [*typical(random.Random(2)), *bombs]
     print("| typical, and 4 that need their 2 s |", rate(verifier, mixed))

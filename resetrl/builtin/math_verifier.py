@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from resetrl.answers import Answer, boxed_answer, unbraced_answer, verdict_on
 from resetrl.types import Rollout, Verdict
@@ -11,6 +11,9 @@ from resetrl.worker_pool import Failed, WorkerSettings, shared_pool
 
 Pair = tuple[str, str]
 """An answer and the reference it is compared with."""
+
+_MOST_KNOWN = 100_000
+"""Comparisons remembered: the same answers come back in every epoch and evaluation."""
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Math:
     memory_mb: int = 1024
     num_workers: int = 2
     lenient: bool = False
+    _known: dict[Pair, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.time_limit > 0:
@@ -62,26 +66,29 @@ class Math:
             for answer, reference in zip(answers, references, strict=True)
             if answer.text is not None and reference and answer.text != reference
         )
+        judged = {pair: self._known[pair] for pair in pairs if pair in self._known}
+        asked = [pair for pair in pairs if pair not in judged]
         settings = WorkerSettings(
             "resetrl.builtin.math_worker:judge", self.time_limit, self.memory_mb
         )
         results = shared_pool(settings, self.num_workers).map(
-            [{"answer": answer, "reference": reference} for answer, reference in pairs]
+            [{"answer": answer, "reference": reference} for answer, reference in asked]
         )
-        return {
-            pair: Answer(pair[0], result.status, result.why)
-            if isinstance(result, Failed)
-            else Answer(pair[0], result["status"], result.get("why", ""))
-            for pair, result in zip(pairs, results, strict=True)
-        }
+        for pair, result in zip(asked, results, strict=True):
+            if isinstance(result, Failed):  # may come out otherwise on a less busy machine
+                judged[pair] = Answer(pair[0], result.status, result.why)
+            else:
+                judged[pair] = Answer(pair[0], result["status"], result.get("why", ""))
+                self._known[pair] = judged[pair]
+        if len(self._known) > _MOST_KNOWN:
+            self._known.clear()
+        return judged
 
 
-def _verdict(answer: Answer, reference: str, judged: dict[Pair, Answer]) -> Verdict:
-    if answer.text is None:
-        return verdict_on(answer, reference, correct=False)
-    if not reference:
-        return verdict_on(
-            Answer(answer.text, "wrong", "the reference is empty"), reference, correct=False
-        )
-    known = judged.get((answer.text, reference), Answer(answer.text, "right"))
-    return verdict_on(known, reference, correct=known.status == "right")
+def _verdict(answer: Answer, reference: str, judged: Mapping[Pair, Answer]) -> Verdict:
+    if answer.text is not None and not reference:
+        answer = Answer(answer.text, "wrong", "the reference is empty")
+    elif answer.text is not None and answer.text != reference:
+        answer = judged[answer.text, reference]
+    correct = answer.text is not None and answer.status in ("given", "right")
+    return verdict_on(answer, reference, correct=correct)

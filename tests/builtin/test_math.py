@@ -120,6 +120,13 @@ def test_an_answer_is_never_run_as_python(tmp_path: Path) -> None:
     assert not file.exists()
 
 
+def test_a_comparison_is_made_once_but_for_one_that_exceeded_its_limits() -> None:
+    verifier = Math(time_limit=0.5)
+    for _ in range(2):
+        verifier.verify([boxed("2/4", "0.5"), boxed("10^{10^{10}}", "5"), boxed("5", "5")])
+    assert list(verifier._known) == [("2/4", "0.5")]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
