@@ -27,21 +27,18 @@ METHODS = ("srpo", "grpo", "rrpo", "oracle")
 
 @dataclass
 class Recorder:
-    """A policy that passes requests on and remembers them with their completions."""
+    """A policy that passes requests on and remembers each call's."""
 
     policy: Policy
-    asked: list[Request] = field(default_factory=list)
-    answered: list[Completion] = field(default_factory=list)
+    waves: list[list[Request]] = field(default_factory=list)
 
     @property
     def counters(self) -> EngineCounters:
         return self.policy.counters
 
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        completions = self.policy.generate(requests)
-        self.asked += requests
-        self.answered += completions
-        return completions
+        self.waves.append(list(requests))
+        return self.policy.generate(requests)
 
 
 def trainer_of(method: str, registry: Registry) -> Trainer:
@@ -49,26 +46,33 @@ def trainer_of(method: str, registry: Registry) -> Trainer:
     return build_trainer(config, Path(tempfile.gettempdir()), registry)
 
 
-def batched_against_one_by_one(registry: Registry) -> str:
-    """All waves of one SRPO step, then the very same requests one after another."""
+def batched_against_one_by_one(registry: Registry, repeats: int = 3) -> str:
+    """All waves of one SRPO step, then the very same requests one after another, in turn."""
     trainer = trainer_of("srpo", registry)
     trainer._train(1)  # warm-up
     recorder = Recorder(trainer.session.policy)
     trainer.session = replace(trainer.session, policy=recorder)
-    record = trainer._train(2)
-    batched = sum(record.phases[name].seconds for name in ("draw", "localize", "suffix"))
-    # The parameters have changed by one optimizer step since; counting tokens drawn keeps the
-    # comparison fair where a completion came out differently.
-    started = time.perf_counter()
-    alone = [recorder.policy.generate([request])[0] for request in recorder.asked]
-    seconds = time.perf_counter() - started
-    fast = sum(c.num_drawn for c in recorder.answered) / batched
-    slow = sum(c.num_drawn for c in alone) / seconds
+    trainer._train(2)
+    waves = recorder.waves
+    alone = [[request] for wave in waves for request in wave]
+    speeds = [
+        (tokens_per_second(recorder.policy, waves), tokens_per_second(recorder.policy, alone))
+        for _ in range(repeats)
+    ]
+    ratios = [fast / slow for fast, slow in speeds]
     return (
-        f"| {len(recorder.asked)} requests, batched | {fast:,.0f} tokens/s |\n"
-        f"| the same, one after another | {slow:,.0f} tokens/s |\n"
-        f"| ratio | {fast / slow:.1f} |\n"
+        f"| {len(alone)} requests, batched | {statistics.median(f for f, _ in speeds):,.0f} |\n"
+        f"| the same, one after another | {statistics.median(s for _, s in speeds):,.0f} |\n"
+        f"| ratio, median of {repeats} | {statistics.median(ratios):.1f} "
+        f"({min(ratios):.1f} to {max(ratios):.1f}) |\n"
     )
+
+
+def tokens_per_second(policy: Policy, waves: Sequence[Sequence[Request]]) -> float:
+    started = time.perf_counter()
+    completions = [completion for wave in waves for completion in policy.generate(wave)]
+    seconds = time.perf_counter() - started
+    return sum(completion.num_drawn for completion in completions) / seconds
 
 
 def seconds_of(record: StepRecord) -> float:
@@ -110,7 +114,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="timed steps of each method")
     steps = parser.parse_args().steps
     registry = load_plugins()
-    print("| generation | throughput |\n|---|---|")
+    print("| generation | tokens/s |\n|---|---|")
     print(batched_against_one_by_one(registry))
     print(step_costs(registry, steps))
 
