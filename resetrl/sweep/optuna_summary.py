@@ -178,8 +178,8 @@ def _print_commands(
     name, address = shlex.quote(study.study_name), shlex.quote(redacted(storage))
     commands = {
         "fresh seeds": _again(best, space),
-        "more trials": "the same command with a larger hydra.sweeper.n_trials and, unless it "
-        f"names its folder, hydra.sweep.dir={_near(folder)}",
+        "more trials": f"resetrl train -m sweep.resume={_near(folder)} "
+        "hydra.sweeper.n_trials=... (all in all)",
         "all trials": f"optuna trials --study-name {name} --storage {address}",
     }
     for label, command in commands.items():  # no table: a command must not be broken into lines
