@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from resetrl import __version__
+from resetrl.analysis.command import app as analysis_app
 from resetrl.compare.command import compare, diff
 from resetrl.errors import ResetrlError, ResetrlWarning
 from resetrl.evaluate.command import correct, evaluate
@@ -35,6 +36,7 @@ app.command("compare")(compare)
 app.command("diff")(diff)
 app.command("show")(show)
 app.command("theory")(theory)
+app.add_typer(analysis_app, name="analyze")
 app.add_typer(plugins_app, name="plugins")
 app.add_typer(tiny_app, name="tiny")
 app.add_typer(tracking_app, name="tracking")

@@ -59,7 +59,7 @@ class GuardedVerifier:
             hopeless = len(failed) >= _HOPELESS and len(set(uids)) > 1
             if hopeless and all(each.error for each in verdicts):
                 raise TrainingError(
-                    f"{self.name} fails on every rollout so far (prompts {list_names(uids)}): "
+                    f"{self.name} fails on every rollout so far (prompts {list_names(uids, 5)}): "
                     f"{verdicts[-1].error}; repair it, or give it longer with verifier_timeout=..."
                 )
         return verdicts
@@ -88,7 +88,7 @@ class GuardedVerifier:
             uids = [rollout.prompt.uid for rollout, _ in failed]
             warnings.warn(
                 f"{self.name} failed on {len(failed)} of {len(rollouts)} rollouts, which are left "
-                f"out (prompts {list_names(uids)}): {failed[0][1]}",
+                f"out (prompts {list_names(uids, 5)}): {failed[0][1]}",
                 ResetrlWarning,
                 stacklevel=3,
             )
