@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from resetrl.analysis.signal import thought_signal, token_signal
 from resetrl.run.rollouts import SavedGroup
 from resetrl.show.find import PromptTree, rewards_differ
 from resetrl.types import Completion, Rollout, Verdict
@@ -54,15 +55,17 @@ STOP_WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class ThoughtView:
-    """A thought to display: `ThoughtView(2, "7*6=3", 6, -0.31)`; the number counts from 1.
+    """A thought to display: `ThoughtView(2, "7*6=3", 6, -0.31, 0.04)`; the number counts from 1.
 
-    A completion without thought structure is one thought without a number.
+    A completion without thought structure is one thought without a number. `signal` says how hard
+    its tokens are pushed (`resetrl.analysis.signal`), 0 where they are masked.
     """
 
     number: int | None
     text: str
     num_tokens: int
     mean_logprob: float
+    signal: float
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ def _group_view(
             rollout,
             verdict,
             advantage,
-            saved.delimiter,
+            saved,
             shaped_reward,
         )
         for number, (rollout, verdict, advantage, shaped_reward) in enumerate(
@@ -263,7 +266,7 @@ def _seed_view(saved: SavedGroup, base: Sequence[Rollout]) -> SeedView | None:
         title = f"seed = draw {state.seed.index + 1}, outside the base group"
     selection = state.selection
     return SeedView(
-        rollout=_rollout_view(title, state.seed, state.seed_verdict, 0.0, saved.delimiter),
+        rollout=_rollout_view(title, state.seed, state.seed_verdict, 0.0, saved),
         chosen=selection.thought,
         claim=CLAIMS.get(selection.status, "thought chosen by the selector"),
         status=visible(selection.status),
@@ -297,11 +300,11 @@ def _rollout_view(
     rollout: Rollout,
     verdict: Verdict,
     advantage: float,
-    delimiter: str,
+    saved: SavedGroup,
     shaped_reward: float | None = None,
 ) -> RolloutView:
     completion = rollout.completion
-    thoughts = _thought_views(completion, delimiter)
+    thoughts = _thought_views(completion, saved, advantage)
     kept = sum(end <= completion.prefix_len for end in completion.thought_ends)
     return RolloutView(
         title=title,
@@ -331,23 +334,29 @@ def _detail(verdict: Verdict, name: str) -> str:
     return "" if value is None else visible(str(value))
 
 
-def _thought_views(completion: Completion, delimiter: str) -> tuple[ThoughtView, ...]:
+def _thought_views(
+    completion: Completion, saved: SavedGroup, advantage: float
+) -> tuple[ThoughtView, ...]:
+    trained_from = completion.prefix_len if saved.mask_prefix else 0
+    mask = [place >= trained_from for place in range(len(completion.logprobs))]
+    signal = token_signal(completion.logprobs, mask, advantage)
+
+    def view(number: int | None, text: str, start: int, end: int) -> ThoughtView:
+        logprobs = completion.logprobs[start:end]
+        mean = sum(logprobs) / max(len(logprobs), 1)
+        push = thought_signal(signal, mask, start, end)
+        return ThoughtView(number, visible(text.strip()), len(logprobs), mean, push)
+
     if not completion.thoughts:
-        text = visible(completion.text.strip())
-        return (_thought_view(None, text, completion.logprobs),) if text else ()
+        whole = view(None, completion.text, 0, len(completion.logprobs))
+        return (whole,) if whole.text else ()
     starts = [0, *completion.thought_ends[:-1]]
     return tuple(
-        _thought_view(
-            number, visible(text.replace(delimiter, "").strip()), completion.logprobs[start:end]
-        )
+        view(number, text.replace(saved.delimiter, ""), start, end)
         for number, (text, start, end) in enumerate(
             zip(completion.thoughts, starts, completion.thought_ends, strict=True), start=1
         )
     )
-
-
-def _thought_view(number: int | None, text: str, logprobs: Sequence[float]) -> ThoughtView:
-    return ThoughtView(number, text, len(logprobs), sum(logprobs) / max(len(logprobs), 1))
 
 
 def _count(number: int, noun: str) -> str:

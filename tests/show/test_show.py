@@ -237,10 +237,14 @@ def test_the_page_colours_suffix_thoughts_by_their_advantage_and_greys_the_prefi
     run_folder: Path,
 ) -> None:
     text = page(run_folder, "chain-train-17")
-    classes = re.findall(r'class="text (\w+)" title="3 tokens, mean log-probability -0.50"', text)
+    title = r'class="text (\w+)" title="3 tokens, mean log-probability -0.50(.*?)"'
+    shown = re.findall(title, text)
     base = ["down"] * 3 + ["up"] * 3
     suffixes = ["kept", "up", "up", "kept", "down", "down"]
-    assert classes == base + suffixes
+    assert [colour for colour, _ in shown] == base + suffixes
+    # Of advantage 1: one ninth of 1 - exp(-0.5) in the base group, one sixth behind the prefix.
+    base_push, suffix_push = ", pushed by 0.044 a token", ", pushed by 0.066 a token"
+    assert [push for _, push in shown] == [base_push] * 6 + ["", suffix_push, suffix_push] * 2
 
 
 def test_advantages_have_a_sign_and_a_strength() -> None:
