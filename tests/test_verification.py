@@ -15,7 +15,7 @@ from test_step import boxed, make_method, make_prompts, make_session
 from resetrl.builtin.verifiers import Exact
 from resetrl.errors import ResetrlWarning, TrainingError
 from resetrl.plugins import load_plugins
-from resetrl.run.build import build_method, build_session, build_task
+from resetrl.run.build import build_task, build_verifier
 from resetrl.run.compose import compose, to_run_config
 from resetrl.splits import GroupSplit
 from resetrl.step import train_step
@@ -207,11 +207,8 @@ class First:
 def test_a_run_guards_its_verifier_and_knows_where_it_comes_from(
     overrides: list[str], name: str
 ) -> None:
-    from resetrl.models import load_model
-
     registry = load_plugins()
     config = to_run_config(compose([*overrides, "verifier_timeout=7"], registry))
-    task, method = build_task(config, registry), build_method(config, registry)
-    session = build_session(config, registry, task, load_model(config.model), method)
-    assert isinstance(session.verifier, GuardedVerifier)
-    assert session.verifier.name.startswith(name) and session.verifier.time_limit == 7.0
+    verifier = build_verifier(config, registry, build_task(config, registry))
+    assert isinstance(verifier, GuardedVerifier)
+    assert verifier.name.startswith(name) and verifier.time_limit == 7.0

@@ -157,7 +157,7 @@ def build_inference(
     """A policy with the task it answers and the verifier that judges it."""
     return Inference(
         policy=policy,
-        verifier=_build_verifier(config, registry, task),
+        verifier=build_verifier(config, registry, task),
         task=task,
         tokenizer=loaded.tokenizer,
         delimiter=config.model.delimiter,
@@ -168,7 +168,7 @@ def build_inference(
     )
 
 
-def _build_verifier(config: InferenceConfig, registry: Registry, task: Task) -> Verifier:
+def build_verifier(config: InferenceConfig, registry: Registry, task: Task) -> Verifier:
     """The verifier named, or the task's own, guarded against what it may raise."""
     named = cast(Verifier | None, build_component(registry, "verifier", config.verifier))
     verifier = named or task.verifier()

@@ -12,7 +12,7 @@ from resetrl.builtin.math_verifier import Math
 from resetrl.testing import make_prompt, make_rollout
 from resetrl.types import Rollout, Verdict
 
-MATH = Math()
+MATH = Math(time_limit=60.0)  # no answer of these tests may fail for a busy machine
 
 
 def boxed(answer: str, reference: str) -> Rollout:
@@ -106,9 +106,7 @@ def test_nothing_equals_an_empty_reference() -> None:
 
 def test_a_bomb_costs_its_time_limit_and_no_other_answer() -> None:
     strict = Math(time_limit=1.0)
-    verdicts = strict.verify(
-        [boxed("10^{10^{10}}", "5"), boxed("\\frac{10}{2}", "5"), boxed("6", "5")]
-    )
+    verdicts = strict.verify([boxed("10^{10^{10}}", "5"), boxed("10/2", "5"), boxed("6", "5")])
     assert [verdict.details["status"] for verdict in verdicts] == ["timeout", "right", "wrong"]
     assert verdicts[0].reward == 0.0
     assert verdicts[0].details["why"] == "no result within 1 s"
