@@ -165,5 +165,5 @@ def test_the_samples_hold_every_name_but_not_every_number() -> None:
 
 
 def test_an_unknown_choice_among_the_values_is_found_before_anything_is_made() -> None:
-    with pytest.raises(ConfigError, match=r"method=ppo is unknown: choose grpo, oracle, rrpo, sr"):
+    with pytest.raises(ConfigError, match=r"method=ppo is unknown: choose .* srpo_nomask$"):
         sample_configs(["method=grpo,ppo", "seed=0,1"], load_plugins())
