@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,22 +91,20 @@ class TrainJob:
     def inapplicable(self, overrides: Sequence[str], config: DictConfig) -> list[str]:
         """A split beside a method that resets nothing, or a selector beside a split without resets.
 
-        So a sweep over methods and splits runs GRPO, whose split is its own.
+        So a sweep over methods and splits runs GRPO, whose split is its own, and a method that
+        has a sampler instead.
         """
         resets = OmegaConf.select(config, "split.resets")
         selector = OmegaConf.select(config, "reset_selector")
-        if resets and selector is None:
-            kind = "split"
+        kinds: tuple[str, ...] = ()
+        if OmegaConf.select(config, "sampler") is not None:
+            kinds = ("split", "reset_selector")
+        elif resets and selector is None:
+            kinds = ("split",)
         elif not resets and selector is not None:
-            kind = "reset_selector"
-        else:
-            return []
-        keys = [item.partition("=")[0] for item in overrides]
-        return [
-            item
-            for item, key in zip(overrides, keys, strict=True)
-            if key == kind or key.startswith(f"{kind}.")
-        ]
+            kinds = ("reset_selector",)
+        of_kinds = re.compile(rf"({'|'.join(kinds)})(\.|=(?!null$))") if kinds else None
+        return [item for item in overrides if of_kinds is not None and of_kinds.match(item)]
 
 
 def run_cell(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -145,11 +145,8 @@ class Batch:
             self._fail(number, done._return_value, ended.seconds)
             return
         self._returns[number] = done
-        value = done.return_value
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        cell = self.record.change(
-            number, state="done", value=float(value) if is_number else None, seconds=ended.seconds
-        )
+        value = _number(done.return_value)
+        cell = self.record.change(number, state="done", value=value, seconds=ended.seconds)
         self.view.ended(cell)
 
     def _fail(
@@ -249,6 +246,14 @@ class Batch:
 
 def _task_config(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def _number(value: object) -> float | None:
+    """What the table shows of a returned value; of the metrics for a search, the accuracy."""
+    if isinstance(value, Mapping):
+        value = value.get("eval/accuracy")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else None  # type: ignore[arg-type]
 
 
 def _identity(config: DictConfig) -> str:

@@ -172,14 +172,12 @@ def cell_table(
 def labels(cells: Sequence[Cell]) -> dict[int, str]:
     """The overrides that set each cell apart: `{0: "method=grpo seed=0", 1: "method=srpo ..."}`.
 
-    What all cells share is left out, unless there is only one cell, and so is hydra's own.
+    What all cells share is left out, unless there is only one cell; so are hydra's own.
     """
-    counts = Counter(item for cell in cells for item in set(cell.overrides))
-    is_shown = {
-        item
-        for item in counts
-        if (counts[item] < len(cells) or len(cells) == 1) and not item.startswith("hydra.")
-    }
+    counts = Counter(
+        item for cell in cells for item in set(cell.overrides) if not item.startswith("hydra.")
+    )
+    is_shown = {item for item in counts if counts[item] < len(cells) or len(cells) == 1}
     return {
         cell.number: " ".join(
             item for item in cell.overrides if item in is_shown and item not in cell.left_out

@@ -107,6 +107,13 @@ def test_an_empty_folder_has_no_result(tmp_path: Path, registry: Registry) -> No
     assert TrainJob().result(config_of(registry), tmp_path) is None
 
 
+def test_a_sampler_has_neither_split_nor_selector(registry: Registry) -> None:
+    config = compose(["reset_selector=uniform", "split=2x4"], registry)
+    config.sampler = {"name": "other"}
+    given = ["sampler=other", "split=2x4", "reset_selector=null", "reset_selector.depth=2"]
+    assert TrainJob().inapplicable(given, config) == ["split=2x4", "reset_selector.depth=2"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "left_out"),
     [
