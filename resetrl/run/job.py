@@ -149,7 +149,7 @@ def _settle(folder: Path) -> float:
 
 def _is_at_its_end(step: int, ledger: Ledger, config: DictConfig) -> bool:
     """Whether a run that came so far has taken its last step, or spent a budget."""
-    return step >= config.steps or to_run_config(config).stop.reached(ledger) is not None
+    return step == config.steps or to_run_config(config).stop.reached(ledger) is not None
 
 
 def _as_journaled(folder: Path) -> tuple[int, float | None, Ledger]:
