@@ -153,3 +153,27 @@ def test_a_moved_sweep_resumes_what_is_not_done_from_its_checkpoint_to_the_same_
     runs = (tmp_path / "alone", moved / "3-srpo-seed0")
     assert len({weights_hash(run / "checkpoints/step_000002") for run in runs}) == 1
     assert cells(moved)[3]["value"] == accuracy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_stock_launcher_runs_and_resumes_the_same_sweep(
+    launcher: str, tmp_path: Path, empty_database: Path
+) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
+    name = "sweep.name=stock"
+    done = sweep(tmp_path, "method=grpo,srpo", f"hydra/launcher={launcher}", name, *SMALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "0-grpo-seed0   done" in done.stdout and "1-srpo-seed0   done" in done.stdout
+    client = Store(f"sqlite:///{tmp_path / 'mlflow.db'}").connect()
+    experiment = client.get_experiment_by_name("resetrl").experiment_id
+    runs = {run.info.run_name: run for run in client.search_runs([experiment])}
+    parent = runs.pop("stock")
+    assert parent.info.status == "FINISHED"
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {parent.info.run_id}
+
+    folder = tmp_path / "multirun" / "stock"
+    journals = {run: (folder / run / "metrics.jsonl").stat().st_mtime_ns for run in runs}
+    assert sweep(tmp_path, "sweep.resume=stock").returncode == 0
+    assert journals == {run: (folder / run / "metrics.jsonl").stat().st_mtime_ns for run in runs}
