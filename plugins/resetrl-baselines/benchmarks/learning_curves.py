@@ -29,7 +29,7 @@ SECOND_TURN = "second turn"
 
 @dataclass(frozen=True)
 class Curve:
-    """One run: its evaluations as (step, tokens generated until then, accuracy)."""
+    """One run: its evaluations as (step, thousand tokens generated until then, accuracy)."""
 
     method: str
     lr: float
@@ -48,7 +48,7 @@ def read_curve(folder: Path) -> Curve:
         totals |= {name: value for name, value in metrics.items() if name.startswith("total/")}
         if "eval/accuracy" in metrics:
             tokens = totals["total/generated_tokens"]
-            points.append((record["step"], tokens, metrics["eval/accuracy"]))
+            points.append((record["step"], tokens / 1000, metrics["eval/accuracy"]))
             if "eval/second_turn_accuracy" in metrics:
                 second_turn.append(metrics["eval/second_turn_accuracy"])
     return Curve(
@@ -66,12 +66,14 @@ def draw(curves: Sequence[Curve], out: Path) -> None:
             mine = [curve for curve in curves if curve.method == method]
             for panel, column in zip(panels, (0, 1), strict=True):
                 _draw_method(panel, mine, column, method, colour)
-        for panel, label in zip(panels, ("training step", "tokens generated"), strict=True):
+        for panel, label in zip(
+            panels, ("training step", "thousand tokens generated"), strict=True
+        ):
             panel.set_xlabel(label)
             panel.set_ylim(0.3, 1)
         panels[0].set_ylabel("held-out accuracy")
         panels[0].legend(loc="lower right", fontsize=8)
-        figure.savefig(out, format="png", dpi=160)
+        figure.savefig(out, format="png", dpi=110)
 
 
 def _draw_method(panel: Any, mine: Sequence[Curve], column: int, method: str, colour: str) -> None:

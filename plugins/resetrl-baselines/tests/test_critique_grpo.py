@@ -49,6 +49,12 @@ def test_the_prompt_of_a_large_model_shows_attempt_and_critique(surroundings: An
     assert "a</thought>\\boxed{9}</thought>\n\nCritique: the previous solution is incorr" in wrong
 
 
+def test_a_refinement_that_cannot_be_judged_is_never_the_best(surroundings: Any) -> None:
+    around = surroundings(CritiqueGRPO(attempts=2), [RIGHT, WRONG, ["?"], ["b", *WRONG]])
+    (group,) = around.sample().groups
+    assert group.rollouts[0].completion.thoughts[0] == "b</thought>"
+
+
 def test_all_that_is_not_trained_is_accounted_for(surroundings: Any) -> None:
     around = surroundings(CritiqueGRPO(attempts=2), [RIGHT, WRONG, RIGHT, WRONG] * 2)
     sampled = around.sample(num_prompts=1)

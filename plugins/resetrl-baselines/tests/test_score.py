@@ -11,6 +11,7 @@ from resetrl_baselines.score import FIRST, HELD, SECOND, SCoRe, SCoReLoss, mean_
 
 from resetrl.batch import build_batch
 from resetrl.errors import ConfigError
+from resetrl.verification import without_errors
 
 RIGHT, WRONG = ["a", "\\boxed{1}"], ["a", "\\boxed{9}"]
 
@@ -133,6 +134,13 @@ def test_the_loss_pulls_a_held_turn_back_to_the_initial_policy(surroundings: Any
     assert logprobs.grad[0, 4].item() == pytest.approx(0.1 * 0.5 / 24)
     assert logprobs.grad[2, 5].item() == pytest.approx(0.01 * 0.5 / 24)
     assert metrics["learner/kl_to_initial"] == pytest.approx(0.5)
+
+
+def test_both_turns_of_a_pair_are_left_out_if_one_cannot_be_judged(surroundings: Any) -> None:
+    script = [["?"], RIGHT, RIGHT, RIGHT, WRONG, ["?"], RIGHT, WRONG]
+    sampled = without_errors(surroundings(SCoRe(pairs=4, stage_one_steps=0), script).sample())
+    first, second = sampled.groups
+    assert (first.shaped_rewards, second.shaped_rewards) == ((1, 1), (1, -10))
 
 
 def test_a_template_that_is_not_there_stops_the_run_before_it_starts(surroundings: Any) -> None:

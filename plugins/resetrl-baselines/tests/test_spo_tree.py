@@ -69,6 +69,15 @@ def test_segments_count_in_no_mean_over_rollouts(surroundings: Any) -> None:
     assert {name: metrics[name] for name in expected} == expected
 
 
+def test_leaves_that_cannot_be_judged_count_in_no_value(surroundings: Any) -> None:
+    some = [["aaaa", "bbbb"], ["aaaa", "bbbb"], RIGHT, ["?"], WRONG, ["?"], *[["?"]] * 4]
+    around = surroundings(SPOTree(segment_len=10), some)
+    first, second, third = around.sample().groups
+    assert (first.shaped_rewards, first.rewards) == ((0.5, 0.0), (0.5, 0.0))
+    errors = [[bool(verdict.error) for verdict in g.verdicts] for g in (first, second, third)]
+    assert errors == [[False, True], [False, True, False, True], [True] * 4]
+
+
 def test_a_wave_a_level_and_every_node_its_own_random_seed(surroundings: Any) -> None:
     around = surroundings(SPOTree((2, 2, 2), segment_len=10), lambda request: ["aaaa"] * 9)
     sampled = around.sample(num_prompts=2)

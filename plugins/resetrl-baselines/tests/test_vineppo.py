@@ -69,8 +69,17 @@ def test_an_answer_at_once_and_an_empty_completion_are_one_row_each(surroundings
     assert [group.shaped_rewards for group in groups] == [(0.5,), (-0.5,)]
 
 
+def test_thoughts_beside_a_value_that_cannot_be_judged_are_left_out(surroundings: Any) -> None:
+    script = [["a", "b", *RIGHT], RIGHT, ["?"], ["?"], RIGHT, ["?"]]
+    first, second = surroundings(VinePPO(rollouts=2, samples=2), script).sample().groups
+    # Values: 1 of the prompt, none behind a, 1 behind b.
+    assert [bool(verdict.error) for verdict in first.verdicts] == [True, True, False]
+    assert (first.shaped_rewards, second.shaped_rewards) == ((0.0, 0.0, 0.0), (0.0,))
+
+
 def test_step_advantages_add_up_to_reward_less_first_value() -> None:
     assert step_advantages([0.5, 0.25, 1.0]) == (-0.25, 0.75)
+    assert step_advantages([0.5, None, 1.0, 1.0]) == (None, None, 0.0)
 
 
 @pytest.mark.parametrize("options", [{"rollouts": 1}, {"samples": 0}])

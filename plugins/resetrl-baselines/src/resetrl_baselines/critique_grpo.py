@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.metrics import draws_accuracy
-from resetrl.types import Group, Prefix, Prompt, Sampled, TokenBatch
+from resetrl.types import Group, Prefix, Prompt, Rollout, Sampled, TokenBatch, Verdict
 from resetrl.waves import Draws, sample_wave
 from resetrl_baselines.asking import ask_again, template
 
@@ -58,7 +58,7 @@ class CritiqueGRPO:
         groups = []
         for start in range(0, len(attempts), self.attempts):
             mine = slice(start, start + self.attempts)
-            best = max(refinements[mine], key=lambda draw: (draw[1].correct, draw[1].reward))
+            best = max(refinements[mine], key=_goodness)
             rollouts, verdicts = zip(best, *attempts[mine][:-1], strict=True)
             groups.append(Group("refined", rollouts, verdicts))
         metrics = draws_accuracy(attempts, self.attempts)
@@ -91,6 +91,11 @@ class CritiqueGRPO:
             )
             for (refinement, verdict), (attempt, _) in zip(drawn, attempts, strict=True)
         ]
+
+
+def _goodness(draw: tuple[Rollout, Verdict]) -> tuple[bool, bool, float]:
+    _, verdict = draw
+    return not verdict.error, verdict.correct, verdict.reward
 
 
 @dataclass

@@ -36,6 +36,16 @@ def thought_of(rollout: Rollout, number: int) -> Rollout:
     return dataclasses.replace(rollout, completion=part)
 
 
-def part_verdict(value: float) -> Verdict:
-    """What stands for a verdict of a part: its value, the mean reward of what goes on from it."""
+def part_verdict(value: float | None) -> Verdict:
+    """What stands for a verdict of a part: its value, the mean reward of what goes on from it.
+
+    Without a value, because the verifier failed on all of that, it is an error as theirs are.
+    """
+    if value is None:
+        return unjudged("nothing that goes on from it could be judged")
     return Verdict(value, False, {"why": "mean reward of what goes on from it"})
+
+
+def unjudged(why: str) -> Verdict:
+    """A verdict that leaves a rollout out of its group."""
+    return Verdict(0.0, False, {"why": why}, error=why)

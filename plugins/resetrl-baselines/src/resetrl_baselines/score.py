@@ -101,9 +101,13 @@ class SCoRe:
         return _with_role(SECOND, sample_wave(purpose, step, origins, method, session, meter))
 
     def _groups(self, stage: int, first: Draws, second: Draws, method: Method) -> list[Group]:
-        """The first turns of one prompt and its second turns, with their shaped rewards."""
-        firsts, first_verdicts = zip(*first, strict=True)
-        seconds, second_verdicts = zip(*second, strict=True)
+        """The first turns of one prompt and its second turns, with their shaped rewards.
+
+        A turn whose other half could not be judged is left out as that is.
+        """
+        lost = [one.error or two.error for (_, one), (_, two) in zip(first, second, strict=True)]
+        firsts, first_verdicts = zip(*_without(lost, first), strict=True)
+        seconds, second_verdicts = zip(*_without(lost, second), strict=True)
         shaped = shaped_rewards(
             stage, self.alpha, method.rewards(first_verdicts), method.rewards(second_verdicts)
         )
@@ -169,6 +173,14 @@ def mean_k1(old_logprobs: Tensor, reference: Tensor, loss_mask: Tensor) -> Tenso
 
 def _with_role(role: str, draws: Draws) -> Draws:
     return [(dataclasses.replace(rollout, role=role), verdict) for rollout, verdict in draws]
+
+
+def _without(lost: Sequence[str], draws: Draws) -> Draws:
+    """The draws, those of lost pairs with the error."""
+    pairs = zip(lost, draws, strict=True)
+    return [
+        (rollout, dataclasses.replace(verdict, error=error)) for error, (rollout, verdict) in pairs
+    ]
 
 
 def _turn_metrics(stage: int, first: Draws, second: Draws) -> dict[str, float]:

@@ -67,16 +67,17 @@ class SPOTree:
         leaves = [path for path, segment in segments.items() if segment.completion.is_whole]
         judged = judge([segments[path] for path in leaves], session, meter)
         verdicts = {path: verdict for path, (_, verdict) in zip(leaves, judged, strict=True)}
-        rewards = method.rewards(list(verdicts.values()))
-        values = node_values(dict(zip(leaves, rewards, strict=True)))
+        sound = {path: verdict for path, verdict in verdicts.items() if not verdict.error}
+        rewards = method.rewards(list(sound.values()))
+        values = node_values(dict(zip(sound, rewards, strict=True)))
 
         groups = [
             _sibling_group(siblings, segments, verdicts, values) for siblings in _families(segments)
         ]
         metrics = {}
-        if prompts:
-            right = node_values({path: float(v.correct) for path, v in verdicts.items()})
-            metrics["draws/accuracy"] = fmean(right[place,] for place in range(len(prompts)))
+        if sound:
+            right = node_values({path: float(verdict.correct) for path, verdict in sound.items()})
+            metrics["draws/accuracy"] = fmean(right[path] for path in right if len(path) == 1)
             metrics["tree/leaves"] = len(leaves) / len(prompts)
         return Sampled(groups, judged, metrics)
 
@@ -172,12 +173,15 @@ def _sibling_group(
     verdicts: Mapping[Path, Verdict],
     values: Mapping[Path, float],
 ) -> Group:
-    """Siblings, with their values as rewards; `level_1` are the first segments of a prompt."""
+    """Siblings, with their values as rewards; `level_1` are the first segments of a prompt.
+
+    One without a value, as the verifier failed on all its leaves, is left out for its verdict.
+    """
     return Group(
         f"level_{len(siblings[0]) - 1}",
         tuple(segments[path] for path in siblings),
-        tuple(verdicts.get(path, part_verdict(values[path])) for path in siblings),
-        shaped_rewards=tuple(values[path] for path in siblings),
+        tuple(verdicts.get(path) or part_verdict(values.get(path)) for path in siblings),
+        shaped_rewards=tuple(values.get(path, 0.0) for path in siblings),
     )
 
 

@@ -18,7 +18,7 @@ from resetrl.method import Method, Session
 from resetrl.metrics import draws_accuracy
 from resetrl.types import Group, Prefix, Prompt, Rollout, Sampled, Verdict
 from resetrl.waves import Draws, sample_wave
-from resetrl_baselines.parts import part_verdict, thought_of
+from resetrl_baselines.parts import part_verdict, thought_of, unjudged
 
 State = tuple[str, tuple[int, ...]]
 """A prompt's uid and the completion tokens up to a thought boundary."""
@@ -71,8 +71,7 @@ class VinePPO:
         rewards: dict[State, list[float]] = {}
         between: dict[State, tuple[Prompt, Prefix]] = {}
         for rollout, verdict in drawn:
-            bare = _state(rollout, 0)
-            rewards.setdefault(bare, []).extend(method.rewards([verdict]))
+            rewards.setdefault(_state(rollout, 0), []).extend(_reward(verdict, method))
             for num in range(1, len(rollout.completion.thoughts)):
                 prefix = rollout.completion.first_thoughts(num)
                 between.setdefault(_state(rollout, num), (rollout.prompt, prefix))
@@ -86,12 +85,17 @@ class VinePPO:
                 states.append(state)
         continuations = sample_wave("value", step, origins, method, session, meter)
         for state, (_, verdict) in zip(states, continuations, strict=True):
-            rewards.setdefault(state, []).extend(method.rewards([verdict]))
-        return {state: fmean(mine) for state, mine in rewards.items()}, continuations
+            rewards.setdefault(state, []).extend(_reward(verdict, method))
+        return {state: fmean(mine) for state, mine in rewards.items() if mine}, continuations
 
 
 def _state(rollout: Rollout, num_thoughts: int) -> State:
     return rollout.prompt.uid, rollout.completion.first_thoughts(num_thoughts).token_ids
+
+
+def _reward(verdict: Verdict, method: Method) -> list[float]:
+    """The reward, or none where the verifier failed."""
+    return [] if verdict.error else method.rewards([verdict])
 
 
 def _thought_group(
@@ -99,16 +103,26 @@ def _thought_group(
 ) -> Group:
     """The thoughts of a rollout as rows, with their advantages as rewards."""
     num = max(len(rollout.completion.thoughts), 1)
-    (reward,) = method.rewards([verdict])
-    on_the_way = [values[_state(rollout, before)] for before in range(num)]
+    on_the_way = [values.get(_state(rollout, before)) for before in range(num)]
+    verdicts = [*(part_verdict(value) for value in on_the_way[1:]), verdict]
+    advantages = step_advantages([*on_the_way, *(_reward(verdict, method) or [None])])
     return Group(
         "thoughts",
         tuple(thought_of(rollout, number) for number in range(1, num + 1)),
-        (*(part_verdict(value) for value in on_the_way[1:]), verdict),
-        shaped_rewards=step_advantages([*on_the_way, reward]),
+        tuple(
+            unjudged("a value beside it could not be judged") if advantage is None else verdict
+            for verdict, advantage in zip(verdicts, advantages, strict=True)
+        ),
+        shaped_rewards=tuple(advantage or 0.0 for advantage in advantages),
     )
 
 
-def step_advantages(values: Sequence[float]) -> tuple[float, ...]:
-    """What each step adds to the value: `step_advantages([0.5, 0.25, 1]) == (-0.25, 0.75)`."""
-    return tuple(after - before for before, after in pairwise(values))
+def step_advantages(values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """What each step adds to the value: `step_advantages([0.5, 0.25, 1]) == (-0.25, 0.75)`.
+
+    None where a value beside the step is unknown.
+    """
+    return tuple(
+        None if before is None or after is None else after - before
+        for before, after in pairwise(values)
+    )
