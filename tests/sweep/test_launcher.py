@@ -87,6 +87,8 @@ def start(application: list[str], folder: Path, *overrides: str) -> subprocess.P
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell that put pytest into the background has it ignore Ctrl-C, and so its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

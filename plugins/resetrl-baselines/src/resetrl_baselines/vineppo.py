@@ -105,7 +105,8 @@ def _thought_group(
     num = max(len(rollout.completion.thoughts), 1)
     on_the_way = [values.get(_state(rollout, before)) for before in range(num)]
     verdicts = [*(part_verdict(value) for value in on_the_way[1:]), verdict]
-    advantages = step_advantages([*on_the_way, *(_reward(verdict, method) or [None])])
+    final: list[float | None] = [*_reward(verdict, method)] or [None]
+    advantages = step_advantages([*on_the_way, *final])
     return Group(
         "thoughts",
         tuple(thought_of(rollout, number) for number in range(1, num + 1)),
