@@ -12,6 +12,8 @@ from hydra.test_utils.launcher_common_tests import (
 
 from hydra_plugins.resetrl_launcher import ResetrlLauncher
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning")
+
 
 @pytest.fixture(autouse=True)
 def as_hydra_tests_itself() -> None:
