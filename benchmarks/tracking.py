@@ -85,7 +85,7 @@ def share_of_a_step(steps: int, folder: Path) -> list[tuple[str, float]]:
         training += trained - started
         observing += time.perf_counter() - trained
         if step % trainer.config.evaluation.every == 0:
-            evaluation = trainer._evaluate(step)
+            evaluation = trainer._evaluate(step, is_last=False)
             evaluated = time.perf_counter()
             tracking.resetrl_evaluated(context, evaluation)
             observing += time.perf_counter() - evaluated
