@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from resetrl.interfaces import EngineCounters, Policy
+from resetrl.interfaces import EngineCounters, Learner, Policy
 from resetrl.plugins import Registry, load_plugins
 from resetrl.run.compose import compose
 from resetrl.run.loop import Trainer, build_trainer
@@ -39,6 +39,9 @@ class Recorder:
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         self.waves.append(list(requests))
         return self.policy.generate(requests)
+
+    def sync(self, learner: Learner) -> bool:
+        return self.policy.sync(learner)
 
 
 def trainer_of(method: str, registry: Registry) -> Trainer:

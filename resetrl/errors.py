@@ -34,6 +34,10 @@ class CheckpointError(ResetrlError):
     """A checkpoint is missing, damaged, or belongs to another run."""
 
 
+class SyncError(ResetrlError):
+    """The policy does not draw from the learner's parameters: a sync was dropped or partial."""
+
+
 class TrainingError(ResetrlError):
     """Training cannot go on: a loss or gradient is not finite, a component broke its contract.
 

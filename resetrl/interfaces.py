@@ -6,7 +6,7 @@ on (a model, a policy, the task) is an argument. Register one through `resetrl.h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -53,6 +53,15 @@ class Policy(Protocol):
         """The completions of all requests, in their order, generated together."""
         ...
 
+    def sync(self, learner: Learner) -> bool:
+        """Draw from the learner's present parameters from now on; False if it always reads them.
+
+        What was cached under older ones is forgotten. Every rank calls it, as `learner.weights()`
+        is to be exhausted on every rank. Raises `resetrl.errors.SyncError` where parameters are
+        missing or left over.
+        """
+        ...
+
 
 class Learner(Protocol):
     """The model as parameters and optimizer."""
@@ -65,6 +74,22 @@ class Learner(Protocol):
         Raises `resetrl.errors.TrainingError`, with parameters unchanged, if loss or gradient
         is not finite, or if the loss needs a reference that was not kept.
         """
+        ...
+
+    def trains(self, model: PreTrainedModel) -> bool:
+        """Whether updates change this very model, whole and in place, so that it is never stale."""
+        ...
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter whole, under its name in the Hugging Face state dict, one at a time.
+
+        Tied ones come under each of their names. Every rank iterates, in the same order; what is
+        yielded is good until the next one.
+        """
+        ...
+
+    def logprobs(self, batch: TokenBatch) -> Tensor:
+        """Log-probabilities [R, T] of the batch's tokens under the present parameters."""
         ...
 
     def save(self, folder: Path) -> None:

@@ -74,9 +74,14 @@ class Inference:
 
 @dataclass(frozen=True)
 class Session(Inference):
-    """What a step works with besides: the model as policy and as learner, the judge, the seed."""
+    """What a step works with besides: the model as policy and as learner, the judge, the seed.
+
+    `sync_tolerance` is how far, in nats a token, a policy with parameters of its own may be off
+    the learner's log-probabilities after a weight sync.
+    """
 
     learner: Learner
+    sync_tolerance: float = field(default=1e-3, kw_only=True)
 
 
 def _selection_seed(run_seed: int, step: int, rollout: Rollout, purpose: str) -> int:

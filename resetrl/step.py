@@ -18,6 +18,7 @@ from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.metrics import draws_accuracy, step_metrics
 from resetrl.splits import GroupSplit, SeedPolicy, assign, draws_wanted
+from resetrl.sync import synchronise
 from resetrl.types import Group, Prompt, Sampled, StepRecord
 from resetrl.updates import train
 from resetrl.verification import without_errors
@@ -37,6 +38,7 @@ def train_step(
 
     Raises `resetrl.errors.TrainingError` if a component breaks its contract or the loss is not
     finite; the parameters are then unchanged, but for optimizer steps that were taken before.
+    Raises SyncError if the new parameters did not arrive at the policy.
     """
     meter = Meter(session.policy.counters, session.learner.num_parameters)
 
@@ -51,7 +53,12 @@ def train_step(
         update = train(step, sampled.groups, advantages, method, session)
         work.learned_tokens, work.scored_tokens = update.learned_tokens, update.scored_tokens
 
+    # New parameters -> the policy, with a probe that they arrived.
+    with meter.phase("sync"):
+        sync_metrics = synchronise(session)
+
     metrics = step_metrics(sampled, advantages, session.task, session.delimiter)
+    metrics = {**metrics, **sync_metrics}
     return StepRecord(
         step, sampled.groups, advantages, sampled.draws, update, meter.usage(), metrics
     )

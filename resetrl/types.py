@@ -344,7 +344,7 @@ class StepRecord:
 
     `advantages[g][i]` belongs to `groups[g].rollouts[i]`. `draws` are those of `Sampled`.
     `metrics` are flat and named like `reward/mean`; `phases` maps draw, localize, suffix, verify,
-    learn, other, and whatever phases another sampler has, to their usage.
+    learn, sync, other, and whatever phases another sampler has, to their usage.
     """
 
     step: int

@@ -95,7 +95,7 @@ def test_a_step_is_three_waves_and_its_ledger_is_the_engines_counters():
     session = make_session(policy)
     record = train_step(1, make_prompts(1), make_method(selector=SelfLocalization()), session)
     phases = record.phases
-    assert list(phases) == ["draw", "verify", "localize", "suffix", "learn", "other"]
+    assert list(phases) == ["draw", "verify", "localize", "suffix", "learn", "sync", "other"]
     assert [phases[name].requests for name in ("draw", "localize", "suffix")] == [4, 1, 4]
     for column in ("requests", "prompt_tokens", "cached_tokens", "generated_tokens"):
         total = sum(getattr(usage, column) for usage in phases.values())

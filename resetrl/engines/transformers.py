@@ -13,8 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from resetrl.engines.kv_cache import RowCache
 from resetrl.engines.llama import LlamaDecoder
 from resetrl.engines.sampling import RowSamplings, UniformStream, draw_tokens
-from resetrl.errors import ModelError
-from resetrl.interfaces import EngineCounters
+from resetrl.errors import ModelError, SyncError
+from resetrl.interfaces import EngineCounters, Learner
 from resetrl.thoughts import CompletionBuilder, Pieces
 from resetrl.types import Completion, Request
 
@@ -84,7 +84,9 @@ class _Batch:
 
 
 class TransformersPolicy:
-    """Generates with the model the learner trains; nothing is copied and nothing goes stale.
+    """Generates with the model it was started with, in the trainer's process.
+
+    Mostly that is the one the learner trains: then nothing is copied and nothing goes stale.
 
     Requests with equal context (prompt and prefix) share one prefill, so the prefix of a reset
     state is computed once for all its suffixes. A finished row leaves the batch at once and
@@ -132,6 +134,26 @@ class TransformersPolicy:
             batch = self._drop_finished(batch, tokens, completions)
         self._model.train(was_training)
         return [completion for completion in completions if completion is not None]
+
+    @torch.no_grad()
+    def sync(self, learner: Learner) -> bool:
+        """Copy the learner's parameters, unless it trains the very model that is read here."""
+        if learner.trains(self._model):
+            return False
+        own = self._model.state_dict()
+        for name, tensor in learner.weights():
+            if name not in own or own[name].shape != tensor.shape:
+                raise SyncError(
+                    f"the learner's parameter {name} {list(tensor.shape)} has no place in the "
+                    "engine's model: start both with the same model"
+                )
+            own.pop(name).copy_(tensor)
+        if own:
+            raise SyncError(
+                f"the learner left out {len(own)} parameters of the engine's model, such as "
+                f"{next(iter(own))}: its weights() must yield every one"
+            )
+        return True
 
     def _rows_by_context(
         self, requests: Sequence[Request], completions: list[Completion | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -128,6 +128,19 @@ class TorchLearner:
         value.backward()
         gradients = [p.grad for p in self._parameters if p.grad is not None]
         return bool(value.isfinite()) and all(bool(g.isfinite().all()) for g in gradients)
+
+    def trains(self, model: PreTrainedModel) -> bool:
+        """Its updates change the model that it was started with."""
+        return model is self._model
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The parameters themselves, tied ones under each of their names."""
+        yield from self._model.state_dict(keep_vars=True).items()
+
+    @torch.no_grad()
+    def logprobs(self, batch: TokenBatch) -> Tensor:
+        """Log-probabilities [R, T] of the batch's tokens under the present parameters."""
+        return token_logprobs(self._model, batch)
 
     def save(self, folder: Path) -> None:
         """Write a Hugging Face folder and the optimizer's state."""

@@ -183,4 +183,7 @@ def build_session(
     spec = cast(LearnerSpec, build_component(registry, "learner", config.learner))
     inference = build_inference(config, registry, task, loaded, policy)
     learner = spec.start(loaded.model, keep_reference=method.loss.needs_reference)
-    return Session(**vars(inference), learner=learner)
+    tolerance = config.sync_tolerance
+    if tolerance is None:
+        tolerance = 1e-3 if config.model.dtype == "float32" else 0.05
+    return Session(**vars(inference), learner=learner, sync_tolerance=tolerance)

@@ -126,6 +126,9 @@ class RunConfig:
     budget: rollouts trained a prompt; the split must add up to it.
     verifier_timeout: seconds that verifying one rollout may take; it is then left out. All of a
         wave are verified at once first, within the same time.
+    sync_tolerance: nats a token by which an engine with parameters of its own may be off the
+        learner's log-probabilities after a weight sync; null is 0.001 for float32 models and 0.05
+        for others, whose rounding differs between engine and learner.
     save_rollouts_every: steps between saved rollouts, for `resetrl show`.
     num_threads: CPU threads of torch. One is fastest for the tiny policy and keeps parallel runs
         out of each other's way; another number may change the last bits of every figure.
@@ -157,6 +160,7 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     stop: StopConfig = field(default_factory=StopConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    sync_tolerance: float | None = None
     save_rollouts_every: int = 10
     num_threads: int = 1
     plugin_paths: list[str] = field(default_factory=list)
@@ -167,6 +171,8 @@ class RunConfig:
         _at_least("budget", self.budget, 2)
         if not self.verifier_timeout > 0:
             raise ValueError(f"verifier_timeout is {self.verifier_timeout}: choose more than 0")
+        if self.sync_tolerance is not None and not self.sync_tolerance > 0:
+            raise ValueError(f"sync_tolerance is {self.sync_tolerance}: choose more than 0")
         _at_least("seed", self.seed, 0)
         if self.advantage not in get_args(Scale):
             raise ValueError(

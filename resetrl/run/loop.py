@@ -42,6 +42,7 @@ from resetrl.run.rollouts import RolloutLog
 from resetrl.run.tracking import Tracking, TrackingStatus
 from resetrl.step import train_step
 from resetrl.sweep.optuna_trial import trial_observer
+from resetrl.sync import synchronise
 from resetrl.types import Problem, Prompt, Sampling, StepRecord
 
 
@@ -251,6 +252,7 @@ def build_trainer(
             )
         session.learner.load(resume_from.folder)
         trainer.ledger, trainer.start_step = resume_from.ledger, resume_from.step
+    synchronise(session)
     return trainer
 
 

@@ -7,12 +7,20 @@ the same records as a real run, and nothing here imports torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from resetrl.interfaces import EngineCounters, Loss, Policy, SelectorContext, Task, Verifier
+from resetrl.interfaces import (
+    EngineCounters,
+    Learner,
+    Loss,
+    Policy,
+    SelectorContext,
+    Task,
+    Verifier,
+)
 from resetrl.rng import derive_seed
 from resetrl.thoughts import BOX_OPENING, DELIMITER, CompletionBuilder, Pieces
 from resetrl.types import (
@@ -29,7 +37,7 @@ from resetrl.types import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PAD, EOS, UNKNOWN = "<pad>", "<eos>", "<unk>"
 SPECIAL_TOKENS = (PAD, EOS, DELIMITER, BOX_OPENING, UNKNOWN)
@@ -105,6 +113,10 @@ class ScriptedPolicy:
     def generate(self, requests: Sequence[Request]) -> list[Completion]:
         """The scripted completions of all requests, in their order."""
         return [self._answer(request) for request in requests]
+
+    def sync(self, learner: Learner) -> bool:
+        """A script has no parameters to go stale."""
+        return False
 
     def _answer(self, request: Request) -> Completion:
         strings = self._strings(request)
@@ -265,6 +277,15 @@ class RecordingLearner:
     def update(self, batch: TokenBatch, loss: Loss) -> Update:
         self.batches.append(batch)
         return Update(0.0, 0.0, learned_tokens=int(batch.attention_mask.sum()))
+
+    def trains(self, model: PreTrainedModel) -> bool:
+        return False
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        return iter(())
+
+    def logprobs(self, batch: TokenBatch) -> Tensor:
+        return batch.old_logprobs
 
     def save(self, folder: Path) -> None:
         (folder / "updates").write_text(str(len(self.batches)), encoding="utf-8")

@@ -212,6 +212,9 @@ class MutePolicy:
         empty = {"token_ids": (), "logprobs": (), "thought_ends": (), "thoughts": (), "text": ""}
         return [dataclasses.replace(c, **empty) for c in self.inner.generate(requests)]
 
+    def sync(self, learner):
+        return self.inner.sync(learner)
+
 
 @hookimpl
 def resetrl_engines():

@@ -336,6 +336,9 @@ class BrokenEngine:
         self.counters = self.inner.counters
         return self
 
+    def sync(self, learner: Any) -> Any:
+        return self.inner.sync(learner)
+
     def generate(self, requests: Any) -> Any:
         completions = self.inner.generate(requests)
         self.counters.generated_tokens += self.count
@@ -415,6 +418,17 @@ class BrokenLearner:
                 next(self.model.parameters()).add_(batch.advantages[0])
         return update
 
+    def trains(self, model: Any) -> Any:
+        return self.inner.trains(model)
+
+    def weights(self) -> Any:
+        return (
+            (n, w) for n, w in self.inner.weights() if self.wrong != "weights" or "norm" not in n
+        )
+
+    def logprobs(self, batch: Any) -> Any:
+        return self.inner.logprobs(batch)
+
     def save(self, folder: Path) -> None:
         self.inner.save(folder)
 
@@ -434,6 +448,7 @@ class BrokenLearner:
     [
         ("count", "knows_how_many_parameters_it_has"),
         ("nothing", "changes_the_parameters_and_says_by_what"),
+        ("weights", "yields_every_parameter_under_its_name"),
         ("order", "learns_the_same_in_any_micro_batches_and_order"),
         ("optimizer", "restores_what_it_saved_to_the_last_bit"),
         ("not finite", "refuses_what_is_not_finite_and_changes_nothing"),

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from resetrl.interfaces import Engine, Policy
+from resetrl.builtin.learners import Torch
+from resetrl.errors import SyncError
+from resetrl.interfaces import Engine, Learner, Policy
 from resetrl.testing.contracts._require import require
 from resetrl.testing.llama import (
     CONTEXT_LEN,
@@ -165,6 +170,35 @@ def counts_what_it_does(engine: Engine) -> None:
         require(number == expected, f"counters.{name} grew by {number}, not by {expected}")
 
 
+def draws_from_the_parameters_it_was_last_given(engine: Engine) -> None:
+    """After `sync` it answers as an engine started on the learner's model, caches included."""
+    policy = _start(engine)
+    _generate(policy, requests())
+    learner = Torch().start(random_llama(rng_seed=1))
+    require(policy.sync(learner), "sync with a learner of another model returned False")
+    other = engine.start(random_llama(rng_seed=1), word_level_tokenizer(), DELIMITER)
+    for request, synced, fresh in zip(
+        requests(), _generate(policy, requests()), _generate(other, requests()), strict=True
+    ):
+        require(
+            synced.token_ids == fresh.token_ids,
+            f"after a sync {request} gave {synced.token_ids}, the learner's model gives "
+            f"{fresh.token_ids}",
+        )
+        _require_close(synced.logprobs, fresh.logprobs, f"after a sync and afresh ({request})")
+
+
+def refuses_a_sync_that_leaves_parameters_out(engine: Engine) -> None:
+    learner = Torch().start(random_llama(rng_seed=1))
+    for wrong in (_Renamed(learner), _Partial(learner)):
+        try:
+            _start(engine).sync(wrong)
+        except SyncError as error:
+            require(wrong.name in str(error), f"the error does not name {wrong.name}: {error}")
+        else:
+            raise AssertionError(f"a sync without the parameter {wrong.name} was accepted")
+
+
 CHECKS = tuple(
     one_thread()(check)
     for check in (
@@ -176,8 +210,35 @@ CHECKS = tuple(
         keeps_the_prefix_verbatim,
         draws_nothing_where_no_thought_fits,
         counts_what_it_does,
+        draws_from_the_parameters_it_was_last_given,
+        refuses_a_sync_that_leaves_parameters_out,
     )
 )
+
+
+@dataclass
+class _Renamed:
+    """A learner that gives one of its parameters a name that the model does not have."""
+
+    inner: Learner
+    name: str = "model.extra.weight"
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        for index, (name, tensor) in enumerate(self.inner.weights()):
+            yield (name if index else self.name), tensor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@dataclass
+class _Partial(_Renamed):
+    """A learner that leaves one of its parameters out."""
+
+    name: str = "model.norm.weight"
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, tensor) for name, tensor in self.inner.weights() if name != self.name)
 
 
 @functools.cache
@@ -186,8 +247,8 @@ def _model() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def _start(engine: Engine) -> Policy:
-    model, tokenizer = _model()
-    return engine.start(model, tokenizer, DELIMITER)
+    """On a model of its own: a sync changes it."""
+    return engine.start(random_llama(), word_level_tokenizer(), DELIMITER)
 
 
 def _generate(policy: Policy, asked: Sequence[Request]) -> list[Completion]:

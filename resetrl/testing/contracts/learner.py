@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from resetrl.batch import take_rows
 from resetrl.builtin.losses import SuffixMean
 from resetrl.errors import TrainingError
-from resetrl.interfaces import LearnerSpec
+from resetrl.interfaces import Learner, LearnerSpec
 from resetrl.testing.contracts._require import require
 from resetrl.testing.llama import VOCABULARY, one_thread, random_llama
 from resetrl.types import TokenBatch
@@ -55,14 +55,40 @@ def knows_how_many_parameters_it_has(spec: LearnerSpec) -> None:
 
 
 def changes_the_parameters_and_says_by_what(spec: LearnerSpec) -> None:
-    model = random_llama()
-    before = _parameters(model)
-    update = spec.start(model).update(sample_batch(), _LOSS)
+    learner = spec.start(random_llama())
+    before = _parameters(learner)
+    update = learner.update(sample_batch(), _LOSS)
     require(
         math.isfinite(update.loss) and math.isfinite(update.grad_norm) and update.grad_norm > 0,
         f"the update reports loss {update.loss} and gradient norm {update.grad_norm}",
     )
-    require(not _equal(before, _parameters(model)), "an update left every parameter as it was")
+    require(not _equal(before, _parameters(learner)), "an update left every parameter as it was")
+
+
+def yields_every_parameter_under_its_name(spec: LearnerSpec) -> None:
+    """Before and after an update; a model that the learner says it trains holds the same."""
+    model = random_llama()
+    expected = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    learner = spec.start(model)
+    initial = _parameters(learner)
+    require(
+        list(initial) == list(expected),
+        f"weights() yields the names {sorted(initial)} for the state dict {sorted(expected)}",
+    )
+    require(_equal(initial, expected), "weights() differ from the model's before any update")
+    learner.update(sample_batch(), _LOSS)
+    updated = random_llama()
+    updated.load_state_dict(_parameters(learner))
+    require(
+        torch.allclose(learner.logprobs(sample_batch()), _logprobs(updated), atol=1e-5),
+        "logprobs() after an update are not those of weights()",
+    )
+    if learner.trains(model):
+        require(
+            _equal(_parameters(learner), dict(model.state_dict())),
+            "the learner says that it trains the model in place, which holds other parameters",
+        )
+    require(not learner.trains(random_llama()), "the learner says that it trains any model")
 
 
 def learns_the_same_in_any_micro_batches_and_order(spec: LearnerSpec) -> None:
@@ -87,28 +113,25 @@ def learns_the_same_in_any_micro_batches_and_order(spec: LearnerSpec) -> None:
 
 
 def restores_what_it_saved_to_the_last_bit(spec: LearnerSpec) -> None:
-    model = random_llama()
-    learner = spec.start(model)
+    learner = spec.start(random_llama())
     learner.update(sample_batch(0), _LOSS)
-    other_model = random_llama(rng_seed=1)
-    other = spec.start(other_model)
+    other = spec.start(random_llama(rng_seed=1))
     with tempfile.TemporaryDirectory() as folder:
         learner.save(Path(folder))
-        saved = _parameters(model)
+        saved = _parameters(learner)
         learner.update(sample_batch(1), _LOSS)
         other.load(Path(folder))
-    require(_equal(saved, _parameters(other_model)), "loaded parameters differ from saved ones")
+    require(_equal(saved, _parameters(other)), "loaded parameters differ from saved ones")
     other.update(sample_batch(1), _LOSS)
     require(
-        _equal(_parameters(model), _parameters(other_model)),
+        _equal(_parameters(learner), _parameters(other)),
         "the same update after loading gives other parameters: save the optimizer's state too",
     )
 
 
 def refuses_what_is_not_finite_and_changes_nothing(spec: LearnerSpec) -> None:
-    model = random_llama()
-    learner = spec.start(model)
-    before = _parameters(model)
+    learner = spec.start(random_llama())
+    before = _parameters(learner)
     for broken in (_Broken("nan"), _Broken("inf"), _Broken("gradient"), _Broken("one row")):
         try:
             learner.update(sample_batch(), broken)
@@ -119,12 +142,12 @@ def refuses_what_is_not_finite_and_changes_nothing(spec: LearnerSpec) -> None:
             )
         else:
             raise AssertionError(f"{broken.what}: no TrainingError was raised")
-        require(_equal(before, _parameters(model)), f"{broken.what}: the parameters changed")
+        require(_equal(before, _parameters(learner)), f"{broken.what}: the parameters changed")
     learner.update(sample_batch(), _LOSS)
-    untroubled = random_llama()
-    spec.start(untroubled).update(sample_batch(), _LOSS)
+    untroubled = spec.start(random_llama())
+    untroubled.update(sample_batch(), _LOSS)
     require(
-        _equal(_parameters(model), _parameters(untroubled)),
+        _equal(_parameters(learner), _parameters(untroubled)),
         "the update after a refused one differs from a first one: drop gradients that were refused",
     )
 
@@ -160,6 +183,7 @@ CHECKS = tuple(
     for check in (
         knows_how_many_parameters_it_has,
         changes_the_parameters_and_says_by_what,
+        yields_every_parameter_under_its_name,
         learns_the_same_in_any_micro_batches_and_order,
         restores_what_it_saved_to_the_last_bit,
         refuses_what_is_not_finite_and_changes_nothing,
@@ -211,8 +235,19 @@ def _close(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     return all(torch.allclose(tensor, other[uid], atol=1e-5) for uid, tensor in one.items())
 
 
-def _parameters(model: PreTrainedModel) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.named_parameters()}
+def _parameters(learner: Learner) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in learner.weights()}
+
+
+@torch.no_grad()
+def _logprobs(model: PreTrainedModel) -> Tensor:
+    """Log-probabilities [R, T] of the sample batch by a plain forward pass."""
+    batch = sample_batch()
+    mask = batch.attention_mask.long()
+    logits = model(input_ids=batch.token_ids, attention_mask=mask).logits[:, :-1]
+    every = (logits.float() / batch.temperature).log_softmax(dim=-1)
+    chosen = every.gather(-1, batch.token_ids[:, 1:, None])[..., 0]
+    return torch.nn.functional.pad(chosen, (1, 0))
 
 
 def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
@@ -221,8 +256,8 @@ def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
 
 def _trained(spec: LearnerSpec, batch: TokenBatch) -> tuple[Any, Tensor]:
     """The update on a fresh model and the change of all its parameters, as one vector."""
-    model = random_llama()
-    before = _parameters(model)
-    update = spec.start(model).update(batch, _LOSS)
-    after = _parameters(model)
+    learner = spec.start(random_llama())
+    before = _parameters(learner)
+    update = learner.update(batch, _LOSS)
+    after = _parameters(learner)
     return update, torch.cat([(after[name] - before[name]).flatten() for name in before])
