@@ -206,12 +206,19 @@ def explain(
     if key:
         full = re.search(r"full_key: (\S+)", text)
         name = full.group(1) if full else key.group(1)
-        known = _known_keys(name, overrides, registry, primary)
+        known = _keys_of(name.rpartition(".")[0], _without(name, overrides), registry, primary)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the keys here are {list_names(known, 30)}"
         return f"{name} is no option of this run: {hint}"
     value = re.search(r"(Value '.*?' .*)", text)
     full = re.search(r"full_key: (\S+)", text)
+    scalar = re.search(r"Invalid type assigned: .* is not a subclass of .*\. value: (.*)", text)
+    if scalar and full:
+        name = full.group(1)
+        known = _keys_of(name, _without(name, overrides), registry, primary)
+        return (
+            f"{name} is a group of options and cannot be {scalar.group(1)}: set {list_names(known)}"
+        )
     if value and full:
         return f"{full.group(1)}: {value.group(1)}"
     return " ".join(text.split())
@@ -251,20 +258,25 @@ def method_names(registry: Registry) -> list[str]:
     return sorted([*shipped_methods(), *registry.methods])
 
 
-def _known_keys(
-    name: str, overrides: Sequence[str], registry: Registry, primary: Primary
+def _without(name: str, overrides: Sequence[str]) -> list[str]:
+    """The overrides that do not set this key."""
+    return [item for item in overrides if name not in item.lstrip("+~").partition("=")[0]]
+
+
+def _keys_of(
+    parent: str, overrides: Sequence[str], registry: Registry, primary: Primary
 ) -> list[str]:
-    """The keys beside an unknown one, in the configuration without the overrides that set it."""
+    """The full keys of a node of the configuration, of all of it if it has no name."""
     from hydra.types import RunMode
 
-    kept = [item for item in overrides if name not in item.lstrip("+~").partition("=")[0]]
     try:
         with opened_hydra(registry, primary) as hydra:
             # A run's mode would refuse the sweeps among them.
-            config = hydra.compose_config(primary.name, for_hydra(kept), run_mode=RunMode.MULTIRUN)
+            config = hydra.compose_config(
+                primary.name, for_hydra(overrides), run_mode=RunMode.MULTIRUN
+            )
     except (HydraException, OmegaConfBaseException):
         return []
-    parent, _, _ = name.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     keys = [str(key) for key in node if key != "hydra"] if isinstance(node, DictConfig) else []
     return [f"{parent}.{key}" if parent else key for key in keys]
