@@ -28,6 +28,7 @@ from resetrl.method_presets import shipped_methods
 from resetrl.models import ModelConfig
 from resetrl.plugins import KINDS, Component, Registry, list_names
 from resetrl.run.config import RunConfig, component_schema, config_dir
+from resetrl.run.overrides import parsed
 
 CONFIG_FILE = "config.yaml"
 
@@ -189,6 +190,23 @@ def readable_errors(
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(explain(error, overrides, registry, primary)) from error
+    except ValueError as error:
+        if not str(error).startswith("Config group override must be a string"):
+            raise
+        raise ConfigError(_misread_choice(overrides, registry)) from error
+
+
+def _misread_choice(overrides: Sequence[str], registry: Registry) -> str:
+    """What to say of a group's choice that hydra reads as a number or a truth value."""
+    groups = (*KINDS, "method", "model")
+    for each in parsed(overrides):
+        if each.key_or_group in groups and isinstance(each.value(), int | float):
+            text = str(each.input_line).partition("=")[2]
+            group, name, choices = _choices(f"{each.key_or_group}/{text}", "", registry)
+            if name in choices:
+                return f"{group}={name} is read as a number: quote the name, {group}='\"{name}\"'"
+            return f"{group}={name} is unknown: choose {list_names(choices) or 'from --choices'}"
+    return "a choice from a group is read as a number or a truth value: give it by its name"
 
 
 def explain(
