@@ -58,6 +58,8 @@ class ModelConfig:
     delimiter: the text that closes a thought.
     dtype: of the parameters, float32 or bfloat16.
     device: where the model lives, `cpu`, `cuda` or `cuda:1`.
+    gradient_checkpointing: compute a layer's activations again in the backward pass instead of
+        keeping them: less memory, more time, the same gradient.
     lora: adapters to train in place of the parameters.
     """
 
@@ -68,6 +70,7 @@ class ModelConfig:
     delimiter: str = DELIMITER
     dtype: str = "float32"
     device: str = "cpu"
+    gradient_checkpointing: bool = False
     lora: Lora = field(default_factory=Lora)
 
     def __post_init__(self) -> None:
@@ -126,6 +129,8 @@ def load_model(config: ModelConfig, weights: Path | None = None, rng_seed: int =
         else:
             model = _load_weights(replace(config, path=str(weights)), _Place(weights))
         _check_fit(config, model, tokenizer)
+        if config.gradient_checkpointing:
+            _checkpoint_gradients(config, model)
         if config.lora.rank and weights is None:
             model = adapt(model, config.lora, _lasting_name(config.path), rng_seed)
     if tokenizer.pad_token_id is None:
@@ -426,6 +431,16 @@ def _check_fit(
             f"model.path {config.path!r} has {num_embeddings} embeddings for a tokenizer of "
             f"{len(tokenizer)} tokens: the two do not belong together, save them to one folder"
         )
+
+
+def _checkpoint_gradients(config: ModelConfig, model: PreTrainedModel) -> None:
+    if not model.supports_gradient_checkpointing:
+        raise ModelError(
+            f"model.path {config.path!r} cannot compute its activations again: set "
+            "model.gradient_checkpointing=false"
+        )
+    # The older way, with reentrant calls, would find no gradient behind frozen embeddings.
+    model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _without_dropout(model: PreTrainedModel) -> None:
