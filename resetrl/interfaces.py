@@ -64,9 +64,14 @@ class Policy(Protocol):
 
 
 class Learner(Protocol):
-    """The model as parameters and optimizer."""
+    """The model as parameters and optimizer.
+
+    `num_parameters` counts what a token passes through, `num_trained_parameters` what of it has
+    a gradient.
+    """
 
     num_parameters: int
+    num_trained_parameters: int
 
     def update(self, batch: TokenBatch, loss: Loss) -> Update:
         """One optimizer step on the whole batch.

@@ -23,14 +23,17 @@ class Meter:
     """Collects the ledger rows of one step.
 
     Tokens are differences of the engine's own counters, so the ledger cannot disagree with the
-    engine. FLOPs are estimated as 2 x parameters for each token computed or scored, 6 x for each
-    learned from.
+    engine. FLOPs are estimated as 2 x parameters for each token computed or scored; for each one
+    learned from twice that, and 2 x the trained parameters, which are fewer with adapters.
     A phase inside another (a localization inside a selection) is not possible: phases are flat.
     """
 
-    def __init__(self, counters: EngineCounters, num_parameters: int) -> None:
+    def __init__(
+        self, counters: EngineCounters, num_parameters: int, num_trained: int | None = None
+    ) -> None:
         self._counters = counters
         self._num_parameters = num_parameters
+        self._num_trained = num_parameters if num_trained is None else num_trained
         self._usage: dict[str, PhaseUsage] = {}
         self._started = time.perf_counter()
 
@@ -47,7 +50,8 @@ class Meter:
             after - earlier for after, earlier in zip(astuple(self._counters), before, strict=True)
         )
         passed_forward = prompt + generated + work.scored_tokens
-        flops = self._num_parameters * (2.0 * passed_forward + 6.0 * work.learned_tokens)
+        learned = (4.0 * self._num_parameters + 2.0 * self._num_trained) * work.learned_tokens
+        flops = 2.0 * self._num_parameters * passed_forward + learned
         spent = self._usage.get(name, PhaseUsage())
         self._usage[name] = PhaseUsage(
             requests=spent.requests + requests,

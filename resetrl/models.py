@@ -12,11 +12,20 @@ import importlib.util
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resetrl.errors import ModelError
+from resetrl.lora import (
+    ADAPTER_CONFIG,
+    Lora,
+    adapt,
+    base_of,
+    is_adapter_folder,
+    merge,
+    require_peft,
+)
 from resetrl.thoughts import BOX_OPENING, DELIMITER
 
 if TYPE_CHECKING:
@@ -41,13 +50,17 @@ _HUB_PATTERNS = ["*.json", "*.jinja", "*.txt", "*.model", "*.safetensors"]
 class ModelConfig:
     """Which model to train, and how it is asked.
 
-    path: `builtin:tiny`, a Hugging Face folder, the name of a model on the Hugging Face hub, or
-        `package:NAME/FILE.gguf`, a GGUF file inside an installed Python package.
+    path: `builtin:tiny`, the folder of a Hugging Face model or of a peft adapter, the name of
+        either on the Hugging Face hub, or `package:NAME/FILE.gguf`, a GGUF file inside an
+        installed Python package. Adapters are merged into the model they belong to.
     prompt, localization_prompt: presets of `resetrl.prompts`, or paths to templates.
     chat: wrap the completion prompt with the tokenizer's chat template.
     delimiter: the text that closes a thought.
     dtype: of the parameters, float32 or bfloat16.
     device: where the model lives, `cpu`, `cuda` or `cuda:1`.
+    gradient_checkpointing: compute a layer's activations again in the backward pass instead of
+        keeping them: less memory, more time, the same gradient.
+    lora: adapters to train in place of the parameters.
     """
 
     path: str = "builtin:tiny"
@@ -57,6 +70,8 @@ class ModelConfig:
     delimiter: str = DELIMITER
     dtype: str = "float32"
     device: str = "cpu"
+    gradient_checkpointing: bool = False
+    lora: Lora = field(default_factory=Lora)
 
     def __post_init__(self) -> None:
         for name in ("path", "prompt", "localization_prompt", "delimiter", "device"):
@@ -76,10 +91,14 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a model lies: a folder, and the GGUF file in it if it is one."""
+    """Where a model lies: a folder, and the GGUF file in it if it is one.
+
+    `adapters` are folders of peft adapters on top, in the order in which they were trained.
+    """
 
     folder: Path
     gguf_file: str | None = None
+    adapters: tuple[Path, ...] = ()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -87,24 +106,33 @@ class _Place:
         return {**gguf, "local_files_only": True}
 
 
-def load_model(config: ModelConfig, weights: Path | None = None) -> LoadedModel:
+def load_model(config: ModelConfig, weights: Path | None = None, rng_seed: int = 0) -> LoadedModel:
     """The model and tokenizer of a configuration, checked for what the method needs.
 
-    `weights` is a folder whose model is taken instead, as a checkpoint holds it: without a
-    tokenizer. Raises ModelError with one sentence. The same configuration gives the same
-    parameters on every call; local folders and packages are read without a look at the network.
+    `weights` is a checkpoint's folder, whose parameters are taken instead, with its adapters
+    merged; without it the model has new adapters if `config.lora` asks for them, drawn from
+    `rng_seed`. Raises ModelError with one sentence. The same arguments give the same parameters
+    on every call; local folders and packages are read without a look at the network.
     """
     place = _locate(config.path)
     device = _device(config)
+    if config.lora.rank:
+        require_peft(f"model.lora.rank={config.lora.rank}")
     with _quiet():
         tokenizer = _load_tokenizer(config, place)
         # Before the weights are read, because they take long and this does not.
         _check_tokens(config, tokenizer)
         if weights is None:
             model = _load_weights(config, place)
+        elif is_adapter_folder(weights):
+            model = _load_weights(config, replace(place, adapters=(*place.adapters, weights)))
         else:
             model = _load_weights(replace(config, path=str(weights)), _Place(weights))
-    _check_fit(config, model, tokenizer)
+        _check_fit(config, model, tokenizer)
+        if config.gradient_checkpointing:
+            _checkpoint_gradients(config, model)
+        if config.lora.rank and weights is None:
+            model = adapt(model, config.lora, _lasting_name(config.path), rng_seed)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     _without_dropout(model)
@@ -125,8 +153,7 @@ def _locate(path: str) -> _Place:
             ".gguf file"
         )
     if folder.is_dir():
-        _check_folder(path, folder)
-        return _Place(folder)
+        return _folder_place(path, folder)
     if _looks_local(path):
         raise ModelError(
             f"model.path {path!r} does not exist: give the folder of a Hugging Face model, or "
@@ -135,14 +162,40 @@ def _locate(path: str) -> _Place:
     return _hub_place(path)
 
 
+def _folder_place(path: str, folder: Path) -> _Place:
+    """A whole model's folder, or the place of the model whose adapters the folder holds."""
+    if not is_adapter_folder(folder):
+        _check_folder(path, folder)
+        return _Place(folder)
+    require_peft(f"model.path {path!r} holds adapters, which")
+    try:
+        base = _locate(base_of(folder))
+    except ModelError as error:
+        raise ModelError(
+            f"model.path {path!r} holds adapters without their model ({error}): correct "
+            f"base_model_name_or_path in its {ADAPTER_CONFIG}"
+        ) from error
+    return replace(base, adapters=(*base.adapters, folder))
+
+
+def _lasting_name(path: str) -> str:
+    """The name by which exported adapters refer to this model from any folder and by any program.
+
+    A folder is given from the root, that of the built-in model too, which others cannot name.
+    """
+    if path.startswith(_BUILTIN):
+        return str(_builtin_place(path).folder.resolve())
+    folder = Path(path).expanduser()
+    return str(folder.resolve()) if folder.exists() else path
+
+
 def _hub_place(path: str) -> _Place:
     """The folder of a model in the cache of the Hugging Face hub, downloaded if it is not there."""
     import huggingface_hub
 
     with contextlib.suppress(Exception):  # whatever the cache lacks, the hub may have
         cached = Path(huggingface_hub.snapshot_download(path, local_files_only=True))
-        _check_folder(path, cached)
-        return _Place(cached)
+        return _folder_place(path, cached)
     try:
         # Asked first, because a download without a network goes on trying for a minute.
         huggingface_hub.HfApi().model_info(path, timeout=10)
@@ -152,8 +205,7 @@ def _hub_place(path: str) -> _Place:
             f"model.path {path!r} is no folder here, and the Hugging Face hub does not give it "
             f"({type(error).__name__}): check the name and the network, or give a local folder"
         ) from error
-    _check_folder(path, folder)
-    return _Place(folder)
+    return _folder_place(path, folder)
 
 
 def _looks_local(path: str) -> bool:
@@ -275,6 +327,9 @@ def _load_weights(config: ModelConfig, place: _Place) -> PreTrainedModel:
         )
     if place.gguf_file:
         _take_off_quantization(model)
+    for folder in place.adapters:
+        with _in_one_sentence(config, "adapter"):
+            model = merge(model, folder)
     return model
 
 
@@ -376,6 +431,16 @@ def _check_fit(
             f"model.path {config.path!r} has {num_embeddings} embeddings for a tokenizer of "
             f"{len(tokenizer)} tokens: the two do not belong together, save them to one folder"
         )
+
+
+def _checkpoint_gradients(config: ModelConfig, model: PreTrainedModel) -> None:
+    if not model.supports_gradient_checkpointing:
+        raise ModelError(
+            f"model.path {config.path!r} cannot compute its activations again: set "
+            "model.gradient_checkpointing=false"
+        )
+    # The older way, with reentrant calls, would find no gradient behind frozen embeddings.
+    model.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _without_dropout(model: PreTrainedModel) -> None:

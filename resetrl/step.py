@@ -40,7 +40,8 @@ def train_step(
     finite; the parameters are then unchanged, but for optimizer steps that were taken before.
     Raises SyncError if the new parameters did not arrive at the policy.
     """
-    meter = Meter(session.policy.counters, session.learner.num_parameters)
+    learner = session.learner
+    meter = Meter(session.policy.counters, learner.num_parameters, learner.num_trained_parameters)
 
     # Prompts -> groups of rollouts with their verdicts.
     sampled = without_errors(method.sampler.sample(step, prompts, method, session, meter))

@@ -2,9 +2,11 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from resetrl import tiny
 from resetrl.errors import ModelError
+from resetrl.lora import Lora
 from resetrl.models import ModelConfig, load_model
 
 
@@ -76,6 +78,25 @@ def test_a_configuration_out_of_range_is_named():
         ModelConfig(dtype="float8")
     with pytest.raises(ValueError, match=r"model\.path is empty"):
         ModelConfig(path="")
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_gradient_checkpointing_changes_no_gradient_and_no_sampling(rank):
+    gradients, calls = [], []
+    for checkpointing in (False, True):
+        config = ModelConfig(gradient_checkpointing=checkpointing, lora=Lora(rank=rank))
+        loaded = load_model(config)
+        token_ids = torch.tensor([loaded.tokenizer.encode("3+4=7</thought>")])
+        norm = loaded.model.get_decoder().layers[0].input_layernorm
+        norm.register_forward_hook(lambda *_: calls.append(1))
+        loaded.model(token_ids)
+        loaded.model.train()
+        loaded.model(token_ids, labels=token_ids).loss.backward()
+        trained = [p.grad for p in loaded.model.parameters() if p.grad is not None]
+        gradients.append(torch.cat([gradient.flatten() for gradient in trained]))
+    assert len(calls) == 2 + 3  # the third is the backward pass's own
+    assert gradients[0].norm() > 0
+    torch.testing.assert_close(gradients[1], gradients[0])
 
 
 def test_the_recipe_of_the_shipped_weights_is_the_one_in_the_package():

@@ -15,6 +15,7 @@ from resetrl.engines.llama import LlamaDecoder
 from resetrl.engines.sampling import RowSamplings, UniformStream, draw_tokens
 from resetrl.errors import ModelError, SyncError
 from resetrl.interfaces import EngineCounters, Learner
+from resetrl.lora import is_adapted, weights
 from resetrl.thoughts import CompletionBuilder, Pieces
 from resetrl.types import Completion, Request
 
@@ -140,7 +141,9 @@ class TransformersPolicy:
         """Copy the learner's parameters, unless it trains the very model that is read here."""
         if learner.trains(self._model):
             return False
-        own = self._model.state_dict()
+        own = {weight.name: weight.tensor for weight in weights(self._model)}
+        if is_adapted(self._model):  # what comes has the learner's adapters in it
+            self._model.disable_adapter_layers()
         for name, tensor in learner.weights():
             if name not in own or own[name].shape != tensor.shape:
                 raise SyncError(

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from resetrl.batch import take_rows
 from resetrl.errors import CheckpointError, TrainingError, blaming, list_names
 from resetrl.interfaces import Loss
+from resetrl.lora import adapters_off, is_adapted, load_adapters, save_adapters, weights
 from resetrl.types import TokenBatch, Update
 
 
@@ -36,7 +37,9 @@ def token_logprobs(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
 class TorchLearner:
     """AdamW with a constant learning rate, gradient-norm clipping and micro-batches.
 
-    With `keep_reference` it also holds a copy of the model as it is now, which never changes.
+    Trains the adapters of an adapted model, and every parameter of any other. With
+    `keep_reference` it also holds the model as it is now, which never changes: a copy, or the
+    adapted model with its adapters off.
     """
 
     def __init__(
@@ -51,7 +54,9 @@ class TorchLearner:
         keep_reference: bool = False,
     ) -> None:
         self._model = model
-        self._reference = copy.deepcopy(model).eval() if keep_reference else None
+        self._reference: PreTrainedModel | None = None
+        if keep_reference:
+            self._reference = model if is_adapted(model) else copy.deepcopy(model).eval()
         self._max_grad_norm = max_grad_norm
         self._micro_batch = micro_batch
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -59,6 +64,7 @@ class TorchLearner:
             self._parameters, lr=lr, weight_decay=weight_decay, betas=betas
         )
         self.num_parameters = sum(p.numel() for p in model.parameters())
+        self.num_trained_parameters = sum(p.numel() for p in self._parameters)
 
     def update(self, batch: TokenBatch, loss: Loss) -> Update:
         """One optimizer step on the whole batch, in micro-batches of rows of similar length."""
@@ -109,7 +115,9 @@ class TorchLearner:
     def _with_reference(self, batch: TokenBatch) -> TokenBatch:
         if self._reference is None:  # then reading batch.reference raises
             return batch
-        return dataclasses.replace(batch, reference_logprobs=token_logprobs(self._reference, batch))
+        with adapters_off(self._reference):
+            logprobs = token_logprobs(self._reference, batch)
+        return dataclasses.replace(batch, reference_logprobs=logprobs)
 
     def _refuse(self, what: str, batch: TokenBatch, rows: Tensor, loss: Loss) -> None:
         culprits = [row for row in rows.split(1) if not self._is_finite(batch, row, loss)]
@@ -134,8 +142,9 @@ class TorchLearner:
         return model is self._model
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The parameters themselves, tied ones under each of their names."""
-        yield from self._model.state_dict(keep_vars=True).items()
+        """The parameters themselves, tied ones under each of their names; adapted ones merged."""
+        for weight in weights(self._model):
+            yield weight.name, weight.whole()
 
     @torch.no_grad()
     def logprobs(self, batch: TokenBatch) -> Tensor:
@@ -143,17 +152,33 @@ class TorchLearner:
         return token_logprobs(self._model, batch)
 
     def save(self, folder: Path) -> None:
-        """Write a Hugging Face folder and the optimizer's state."""
+        """Write a Hugging Face folder, or a peft adapter folder, and the optimizer's state."""
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        self._model.save_pretrained(folder)
+        if is_adapted(self._model):
+            save_adapters(self._model, folder)
+        else:
+            self._model.save_pretrained(folder)
         torch.save(self._optimizer.state_dict(), folder / "optimizer.pt")
 
     def load(self, folder: Path) -> None:
         """Restore parameters and optimizer to the last bit."""
+        if is_adapted(self._model):
+            load_adapters(self._model, folder)
+        else:
+            self._load_model(folder)
+        state = torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu")
+        self._optimizer.load_state_dict(state)
+
+    def _load_model(self, folder: Path) -> None:
         from safetensors.torch import load_model
 
+        if not (folder / "model.safetensors").is_file():
+            raise CheckpointError(
+                f"{folder} is no whole model: resume with the model and model.lora that it was "
+                "written by"
+            )
         missing, unexpected = load_model(self._model, folder / "model.safetensors", strict=False)
         tied = set(getattr(self._model, "_tied_weights_keys", None) or ())
         if unexpected or set(missing) - tied:
@@ -161,8 +186,6 @@ class TorchLearner:
                 f"{folder} holds another model: it lacks {sorted(set(missing) - tied)} and adds "
                 f"{sorted(unexpected)}; resume with the model it was written by"
             )
-        state = torch.load(folder / "optimizer.pt", weights_only=True, map_location="cpu")
-        self._optimizer.load_state_dict(state)
 
 
 def _to(batch: TokenBatch, device: torch.device) -> TokenBatch:

@@ -217,7 +217,7 @@ def build_trainer(
     torch.set_num_threads(run.num_threads)
     task = build_task(run, registry)
     method = build_method(run, registry)
-    loaded = load_model(run.model)
+    loaded = load_model(run.model, rng_seed=run.seed)
     session = build_session(run, registry, task, loaded, method)
     with naming_components(registry):
         method.sampler.sample(0, [], method, session, Meter(session.policy.counters, 0))

@@ -272,6 +272,7 @@ class RecordingLearner:
     """A learner without parameters: it keeps the batches it is given and changes nothing."""
 
     num_parameters: int = 1000
+    num_trained_parameters: int = 1000
     batches: list[TokenBatch] = field(default_factory=list, init=False)
 
     def update(self, batch: TokenBatch, loss: Loss) -> Update:

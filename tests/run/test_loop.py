@@ -7,10 +7,12 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from resetrl.errors import CheckpointError, TrainingError
 from resetrl.hookspecs import hookimpl
+from resetrl.models import load_model
 from resetrl.plugins import load_plugins
 from resetrl.run.checkpoint import latest_checkpoint
 from resetrl.run.compose import compose, config_hash
@@ -130,6 +132,23 @@ def test_a_resumed_run_keeps_its_distance_to_the_initial_policy(tmp_path: Path) 
     assert told_again.records[0].update == told.records[2].update
     assert told.records[2].update.metrics["learner/kl_to_initial"] > 1e-4
     assert resumed.weights_hash == whole.weights_hash
+
+
+def test_a_run_with_adapters_resumes_to_the_same_numbers(tmp_path: Path) -> None:
+    adapters = ["model.lora.rank=4", "model.lora.target=[q_proj,v_proj]", "learner.lr=0.001"]
+    trainer, whole, told = run(tmp_path / "whole", *adapters, "seed=3")
+    run(tmp_path / "run", *adapters, "seed=3", "steps=2")
+    _, resumed, _ = run(tmp_path / "run", *adapters, "seed=3", resume=True)
+    assert resumed.weights_hash == whole.weights_hash
+
+    learner, usage = trainer.session.learner, told.records[0].phases["learn"]
+    per_token = 4 * learner.num_parameters + 2 * learner.num_trained_parameters
+    assert learner.num_trained_parameters < learner.num_parameters / 10
+    assert usage.flops == per_token * usage.learned_tokens
+
+    merged = load_model(trainer.config.model, weights=resumed.checkpoint).model
+    (name, trained) = next(item for item in learner.weights() if "q_proj" in item[0])
+    assert torch.equal(merged.state_dict()[name], trained)
 
 
 def test_mini_batches_and_epochs_resume_to_the_same_numbers(tmp_path: Path) -> None:

@@ -398,6 +398,7 @@ class BrokenLearner:
         self.model = model
         self.inner = Torch().start(model, keep_reference)
         self.num_parameters = self.inner.num_parameters + (self.wrong == "count")
+        self.num_trained_parameters = self.inner.num_trained_parameters
         return self
 
     def update(self, batch: Any, loss: Any) -> Any:

@@ -50,8 +50,10 @@ def sample_batch(rng_seed: int = 0) -> TokenBatch:
 def knows_how_many_parameters_it_has(spec: LearnerSpec) -> None:
     model = random_llama()
     expected = sum(parameter.numel() for parameter in model.parameters())
-    number = spec.start(model).num_parameters
+    learner = spec.start(model)
+    number, trained = learner.num_parameters, learner.num_trained_parameters
     require(number == expected, f"num_parameters is {number} for a model of {expected}")
+    require(0 < trained <= number, f"num_trained_parameters is {trained} of {number}")
 
 
 def changes_the_parameters_and_says_by_what(spec: LearnerSpec) -> None:
