@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from resetrl.builtin.local import sha256_of
 from resetrl.errors import CheckpointError, ConfigError
+from resetrl.hub.task import sha256_of_hub
 from resetrl.method_presets import shipped_methods
 from resetrl.models import ModelConfig
 from resetrl.plugins import KINDS, Component, Registry, list_names
@@ -51,6 +52,7 @@ MAY_CHANGE_ON_RESUME = ("steps", "stop", "tracking", "checkpoint")
 def register_schemas(registry: Registry, primary: Primary = TRAIN) -> None:
     """Put the command's schema and every component's into hydra's ConfigStore."""
     OmegaConf.register_new_resolver("sha256_of", sha256_of, replace=True)
+    OmegaConf.register_new_resolver("sha256_of_hub", sha256_of_hub, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=primary.schema)
     store.store(group="model", name="schema", node=ModelConfig)
