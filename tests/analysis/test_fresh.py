@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from resetrl.analysis.command import app
+from resetrl.analysis.config import LOCALIZE
 from resetrl.errors import ConfigError, ResetrlError
+from resetrl.evaluate.setup import set_up
 from resetrl.run.rollouts import read_groups
 from resetrl.run.tracking import read_journal
 
@@ -107,3 +111,11 @@ def test_problems_without_a_wrong_thought_are_said_to_be_too_easy(tmp_path: Path
             ["localization", "--fresh", *arguments, "--out", str(tmp_path)],
             catch_exceptions=False,
         )
+
+
+def test_the_commands_of_the_page_are_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "localization.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\$ resetrl analyze localization --fresh(.*)$", page, re.MULTILINE)
+    for line in lines:
+        set_up([word for word in shlex.split(line) if word != "srpo"], LOCALIZE)
+    assert len(lines) == 3
