@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from resetrl.errors import ResetrlError
-from resetrl.hub.manifest import PIN_FILE, PINNED, read_manifest
+from resetrl.hub.manifest import PIN_FILE, PINNED, read_manifest, shipped_names
 from resetrl.hub.source import newest_revision
 from resetrl.hub.task import Hub
 
@@ -43,4 +43,5 @@ def pin_data_set(name: str, folder: str, out: Path | None) -> Iterator[str]:
         yield f"{split}: {count:,} problems of {found.rows[split]:,} rows"
     yield f"wrote {file}"
     if data_folder is None or file != data_folder / PIN_FILE:
-        yield f"check it with `task={hub.label} task.pin={file}`"
+        task = name if name in shipped_names() else f"hub task.manifest={name}"
+        yield f"check it with `task={task} task.pin={file}`"

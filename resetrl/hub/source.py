@@ -13,6 +13,9 @@ from resetrl.hub.manifest import Manifest
 
 SUFFIXES = (".jsonl", ".parquet")
 
+_BATCH = 1000
+"""Rows taken from `datasets` at once: one by one they take twenty times as long."""
+
 
 def rows_of(name: str, manifest: Manifest, split: str, folder: Path | None) -> Iterator[Placed]:
     """The rows of one of the hub's splits, in a fixed order, each with its place.
@@ -48,9 +51,11 @@ def _hub_rows(name: str, manifest: Manifest, split: str) -> Iterator[Placed]:
     number = 0
     for data in _load(name, manifest, split):
         columns = [column for column in _columns(manifest) if column in data.column_names]
-        for row in data.select_columns(columns):
-            number += 1
-            yield f"{manifest.hub} {split} row {number}", row
+        for batch in data.select_columns(columns).iter(batch_size=_BATCH):
+            for values in zip(*batch.values(), strict=True):
+                number += 1
+                row = dict(zip(batch, values, strict=True))
+                yield f"{manifest.hub} {split} row {number}", row
 
 
 def _load(name: str, manifest: Manifest, split: str) -> Iterator[Any]:
@@ -64,8 +69,8 @@ def _load(name: str, manifest: Manifest, split: str) -> Iterator[Any]:
         ) from None
     if manifest.revision in (None, "local"):
         raise ConfigError(
-            f"task {name} names no revision of {manifest.hub}: run `resetrl task pin {name}`, "
-            "which takes the hub's newest, and give the file it writes as task.pin"
+            f"task {name} names no revision of {manifest.hub}: run `resetrl task pin` on its "
+            "manifest, which takes the hub's newest, and give the file it writes as task.pin"
         )
     at_revision = f"hf://datasets/{manifest.hub}@{manifest.revision}"
     try:

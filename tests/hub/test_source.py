@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -29,8 +31,13 @@ class FakeDataset:
     def column_names(self) -> list[str]:
         return list(self.rows[0])
 
-    def select_columns(self, names: list[str]) -> list[dict[str, Any]]:
-        return [{name: row[name] for name in names} for row in self.rows]
+    def select_columns(self, names: list[str]) -> FakeDataset:
+        return FakeDataset([{name: row[name] for name in names} for row in self.rows])
+
+    def iter(self, batch_size: int) -> Iterator[dict[str, list[Any]]]:
+        for start in range(0, len(self.rows), 5):  # a smaller one, so that there are several
+            rows = self.rows[start : start + 5]
+            yield {name: [row[name] for row in rows] for name in rows[0]}
 
 
 @dataclass
@@ -130,7 +137,9 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         Hub("gsm8k").problems("eval")
 
 
-def test_a_manifest_without_a_revision_is_to_be_pinned_first(hub: FakeDatasets, tmp_path) -> None:
+def test_a_manifest_without_a_revision_is_to_be_pinned_first(
+    hub: FakeDatasets, tmp_path: Path
+) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("hub: a/b\nsplits: {eval: test}\nquestion: q\nanswer: a\nverifier: exact\n")
     with pytest.raises(
@@ -140,7 +149,7 @@ def test_a_manifest_without_a_revision_is_to_be_pinned_first(hub: FakeDatasets, 
     assert hub.asked == []
 
 
-def test_files_of_a_folder_are_told_by_split_and_subset(tmp_path) -> None:
+def test_files_of_a_folder_are_told_by_split_and_subset(tmp_path: Path) -> None:
     manifest = read_manifest("gsm8k", pins=None)
     for name in ("main/train-00000-of-00001.parquet", "main/test.jsonl", "socratic/test.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -150,3 +159,20 @@ def test_files_of_a_folder_are_told_by_split_and_subset(tmp_path) -> None:
         "train": [tmp_path / "main/train-00000-of-00001.parquet"],
         "test": [tmp_path / "main/test.jsonl"],
     }
+
+
+def test_the_package_itself_gives_the_rows_as_the_files_do(
+    monkeypatch: Any, tmp_path: Path
+) -> None:
+    """The real package, on a file in place of the hub's."""
+    datasets = pytest.importorskip("datasets")
+    read = datasets.load_dataset
+
+    def load(path: str, name: str | None, split: str, revision: str) -> Any:
+        file = str(FOLDER / "commonsense_qa" / f"{split}.jsonl")
+        return read("json", data_files=file, split="train", cache_dir=str(tmp_path))
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    pinned = read_manifest("commonsense_qa", FOLDER / "commonsense_qa" / "pin.yaml")
+    manifest = read_manifest("commonsense_qa", pins=None)
+    assert Hub("commonsense_qa").read(manifest).sha256 == pinned.sha256
