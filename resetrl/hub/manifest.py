@@ -25,7 +25,8 @@ class Manifest:
     splits: the hub's splits for `train` and `eval`. With `train` alone some of its problems are
         held out; with `eval` alone the data set is for evaluation only.
     where: fields and the values a row may have there; `a.b` is field b within field a.
-    question, answer, choices, id: fields; choices is `{label: [...], text: [...]}`.
+    question, answer, choices, id: fields; choices is `{label: [...], text: [...]}`, and an answer
+        that is a truth value becomes yes or no.
     answer_after: the answer stands behind the last of these marks, such as `####`.
     answer_in_box: the answer is what the last closed box of the field holds.
     instruction: a sentence put behind every question.
@@ -67,6 +68,8 @@ class Manifest:
             raise ValueError(
                 f"splits is {self.splits}: give the hub's split for train, eval or both"
             )
+        if len(self.hub_splits) < len(self.splits):
+            raise ValueError(f"splits is {self.splits}: train and eval cannot be one split")
         if bool(self.answer) == bool(self.tests):
             raise ValueError("give answer, the field of the reference, or tests=livecodebench")
         if self.tests not in ("", "livecodebench"):

@@ -152,12 +152,15 @@ def _reference(manifest: Manifest, row: Row, place: str, remedy: str) -> str:
     """The reference answer, "" where the row has none."""
     if not manifest.answer:
         return ""
+    value = value_of(row, manifest.answer, place, remedy)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     text = text_of(row, manifest.answer, place, remedy)
     if manifest.answer_after:
         text = text.rpartition(manifest.answer_after)[2] if manifest.answer_after in text else ""
     if manifest.answer_in_box or BOX_OPENING in text:
         text = last_boxed(text) or ""
-    return {"True": "yes", "False": "no"}.get(text.strip(), text.strip())
+    return text.strip()
 
 
 def _choices(manifest: Manifest, row: Row, place: str, remedy: str) -> dict[str, str]:

@@ -212,6 +212,10 @@ def test_a_data_set_of_ones_own_is_one_file(tmp_path: Path) -> None:
         ("hub: a/b\nsplits: {train: x}\nquestion: q\nanswer: a\nverifier: exact\nfoo: 1", "foo"),
         ("hub: a/b\nsplits: {test: x}\nquestion: q\nanswer: a\nverifier: exact", "splits is"),
         ("hub: a/b\nsplits: {train: x}\nquestion: q\nverifier: exact", "give answer, the field"),
+        (
+            "hub: a/b\nsplits: {train: x, eval: x}\nquestion: q\nanswer: a\nverifier: exact",
+            "train and eval cannot be one split",
+        ),
         ("hub: a/b\nsplits: {train: x}\nquestion: q\nanswer: a", "[Mm]issing mandatory.*verifier"),
     ],
 )
