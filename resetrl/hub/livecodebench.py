@@ -19,7 +19,7 @@ from resetrl.builtin.rows import Row, text_of
 from resetrl.errors import DataError
 
 MAX_BYTES = 512 * 2**20
-"""Decompressed; the largest real ones have some ten megabytes."""
+"""What the private test cases of one problem may unpack to."""
 
 REMEDY = "mend the row, or leave it out"
 
@@ -102,7 +102,7 @@ def _test(case: Any, place: str) -> dict[str, Any]:
         raise DataError(f"{place}: a test case lacks input or output as text: {REMEDY}")
     if case.get("testtype", "stdin") != "functional":
         return {**given, "type": "stdin"}
-    lines = [line for line in given["input"].splitlines() if line.strip()]
+    lines = [line for line in given["input"].split("\n") if line.strip()]
     return {
         "input": [_json(line, f"{place}: an argument of a test case") for line in lines],
         "output": _json(given["output"], f"{place}: the output of a test case"),

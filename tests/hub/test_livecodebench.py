@@ -31,7 +31,7 @@ def row(private: str = "[]", **fields: str) -> dict[str, str]:
     return {**given, "private_test_cases": private, **fields}
 
 
-def functional(text: str = "3\n[4, 5]", output: str = "[7]") -> str:
+def functional(text: str = '"a\u2028"\n[4, 5]', output: str = "[7]") -> str:
     return json.dumps([{"input": text, "output": output, "testtype": "functional"}])
 
 
@@ -48,7 +48,7 @@ def test_public_and_private_test_cases_become_one_list() -> None:
 def test_arguments_of_a_function_stand_one_a_line() -> None:
     mine = row(public_test_cases=functional(), metadata='{"func_name": "solve"}')
     assert details_of(mine, "f:1") == {
-        "tests": [{"input": [3, [4, 5]], "output": [7], "type": "functional"}],
+        "tests": [{"input": ["a\u2028", [4, 5]], "output": [7], "type": "functional"}],
         "entry_point": "solve",
     }
 
