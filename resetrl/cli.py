@@ -17,6 +17,7 @@ from resetrl.analysis.command import app as analysis_app
 from resetrl.compare.command import compare, diff
 from resetrl.errors import ResetrlError, ResetrlWarning
 from resetrl.evaluate.command import correct, evaluate
+from resetrl.hub.command import app as hub_app
 from resetrl.plugin_commands import app as plugins_app
 from resetrl.run.tracking.command import app as tracking_app
 from resetrl.run.tracking.config import ENVIRONMENT as tracking_environment
@@ -38,6 +39,7 @@ app.command("show")(show)
 app.command("theory")(theory)
 app.add_typer(analysis_app, name="analyze")
 app.add_typer(plugins_app, name="plugins")
+app.add_typer(hub_app, name="task")
 app.add_typer(tiny_app, name="tiny")
 app.add_typer(tracking_app, name="tracking")
 

@@ -20,13 +20,27 @@ def analyze() -> None:
 
 @app.command("localization")
 def localization(
-    runs: Annotated[
-        list[str],
-        typer.Argument(metavar="RUN...", help="Run folders, or enough of their names."),
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for tables and picture.")] = Path(
-        "localization"
-    ),
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]... [OVERRIDE]...",
+            help="Run folders, or enough of their names. With --fresh one run at most, whose "
+            "newest checkpoint is asked, and hydra overrides.",
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh", help="Make resets anew, of a run or a model, by several selectors."
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for tables and picture: by default localization, or with --fresh one "
+            "named by what is computed."
+        ),
+    ] = None,
     from_step: Annotated[int, typer.Option(help="Leave out steps before this one.", min=0)] = 0,
     to_step: Annotated[
         int | None, typer.Option(help="Leave out steps behind this one.", min=0)
@@ -35,34 +49,39 @@ def localization(
         int,
         typer.Option(help="Thoughts of fewer words do not count in deviations.", min=0),
     ] = 0,
+    cfg: Annotated[
+        bool, typer.Option("--cfg", help="Print what --fresh would compute and stop.")
+    ] = False,
 ) -> None:
     """Where resets went back to against the first wrong thought, and what came of it.
 
-    For runs of a task that checks steps, such as chain. Several runs are put side by side, for
-    example one with self-localization, one with uniform resets and one with the oracle.
+    For tasks that check steps, such as chain. Of the rollouts that runs have saved: `resetrl
+    analyze localization SRPO_RUN RRPO_RUN`. Of a policy: `resetrl analyze localization --fresh
+    RUN selectors=[self_localization,uniform,oracle] draws=4 suffixes=4`.
     """
     from rich.console import Console
-    from rich.table import Table
 
-    from resetrl.analysis.plots import write_plot
-    from resetrl.analysis.tables import tables, write_tables
+    from resetrl.errors import ConfigError
+
+    given = arguments or []
+    if fresh or cfg:
+        from resetrl.analysis.fresh_session import run_fresh
+
+        if from_step or to_step is not None:
+            raise ConfigError("--from-step and --to-step choose saved steps: leave out --fresh")
+        folder = [] if out is None else [f"out={out}"]
+        run_fresh([*given, *folder], min_words, print_config=cfg)
+        return
+    if not given or any("=" in word for word in given):
+        raise ConfigError("give the folders of runs, or --fresh to make resets anew")
+    from resetrl.analysis.report import report
     from resetrl.show.find import find_run
 
-    folders = {folder.resolve().name: folder for folder in map(find_run, runs)}
+    folders = {folder.resolve().name: folder for folder in map(find_run, given)}
     found = {
         name: _resets(folder, from_step, to_step, min_words) for name, folder in folders.items()
     }
-    console = Console(highlight=False)
-    for table in tables(found):
-        shown = Table(title=table.title, title_justify="left", box=None, pad_edge=False)
-        for place, header in enumerate(table.headers):
-            shown.add_column(header, justify="right" if place else "left")
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
-        console.print()
-    files = [*write_tables(found, out), write_plot(found, out / "localization.png")]
-    console.print(f"wrote {', '.join(map(str, files))}", soft_wrap=True)
+    report(found, out or Path("localization"), Console(highlight=False))
 
 
 def _resets(folder: Path, from_step: int, to_step: int | None, min_words: int) -> list[Reset]:

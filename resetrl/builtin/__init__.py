@@ -57,9 +57,12 @@ def resetrl_tasks() -> Components:
     from resetrl.builtin.chain import Chain
     from resetrl.builtin.local import Local
     from resetrl.builtin.reasoning_gym import ReasoningGym, dataset_names
+    from resetrl.hub.manifest import shipped_names
+    from resetrl.hub.task import Hub
 
-    named = {f"reasoning_gym/{name}": ReasoningGym(dataset=name) for name in dataset_names()}
-    return {"chain": Chain, "local": Local, **named}
+    gym = {f"reasoning_gym/{name}": ReasoningGym(dataset=name) for name in dataset_names()}
+    published = {name: Hub(manifest=name) for name in shipped_names()}
+    return {"chain": Chain, "local": Local, "hub": Hub, **published, **gym}
 
 
 @hookimpl

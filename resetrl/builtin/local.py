@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from resetrl.builtin.references import is_verifiable, mended
+from resetrl.builtin.rows import Row, file_rows, question_key, text_of
 from resetrl.errors import DataError
 from resetrl.rng import derive_seed
 from resetrl.thoughts import BOX_OPENING, last_boxed
@@ -24,7 +24,6 @@ SAMPLE = "builtin:sample"
 
 VerifierName = Literal["math", "exact", "multiple_choice", "yes_no", "short_answer"]
 
-Row = Mapping[str, Any]
 Placed = tuple[str, Problem]
 """A problem and where it stands, such as `train.jsonl:7`."""
 
@@ -109,13 +108,13 @@ class Local:
             )
 
     def _is_held_out(self, problem: Problem) -> bool:
-        return derive_seed("local held out", _key(problem)) / 2**63 < self.eval_share
+        lot = derive_seed("local held out", question_key(problem.question))
+        return lot / 2**63 < self.eval_share
 
     def _read(self, name: str) -> list[Placed]:
         path = file_of(name)
-        read = _parquet_rows if path.suffix == ".parquet" else _json_rows
         placed = []
-        for number, (place, row) in enumerate(read(path), start=1):
+        for number, (place, row) in enumerate(file_rows(path), start=1):
             reference = self._reference(row, place)
             if self.only_verifiable and not is_verifiable(reference := mended(reference)):
                 continue
@@ -170,71 +169,12 @@ def _digest(path: Path, mtime_ns: int, size: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _json_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    try:
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    place = f"{path}:{number}"
-                    yield place, _json_row(line, place)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _json_row(line: bytes, place: str) -> Row:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{place} is no JSON ({error}): write one object a line") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{place} is {type(row).__name__}, no object: write {{field: value, ...}}")
-    return row
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    number = 0
-    try:
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path} row {number}", row
-    except (OSError, pyarrow.ArrowException) as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    if isinstance(error, FileNotFoundError):
-        return DataError(f"{path.absolute()} does not exist: give task.file or task.eval_file")
-    return DataError(f"{path} is not readable: {str(error).splitlines()[0]}")
-
-
 def _text(row: Row, name: str, option: str, place: str) -> str:
     """The field of a row as text; raises DataError if it is missing, empty or no plain value."""
-    value: Any = row
-    for part in [name] if name in row else name.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            raise DataError(
-                f"{place} has no field {name!r}: its fields are {', '.join(map(str, row))}; say "
-                f"which it is with task.{option}=..."
-            )
-        value = value[part]
-    if value is not None and not isinstance(value, str | int | float):
-        raise DataError(
-            f"{place}: the field {name!r} is {type(value).__name__}, no text: say which it is "
-            f"with task.{option}=..."
-        )
-    text = "" if value is None else str(value).strip()
+    text = text_of(row, name, place, f"say which it is with task.{option}=...")
     if not text:
         raise DataError(f"{place}: the {option} is empty: fill it in or delete the line")
     return text
-
-
-def _key(problem: Problem) -> str:
-    """What makes two questions the same."""
-    return " ".join(problem.question.split())
 
 
 def _check_uids(placed: Sequence[Placed]) -> None:
@@ -249,10 +189,11 @@ def _check_uids(placed: Sequence[Placed]) -> None:
 
 
 def _check_apart(given: Sequence[Placed], held_out: Sequence[Placed]) -> None:
-    places = {_key(problem): place for place, problem in given}
+    places = {question_key(problem.question): place for place, problem in given}
     for place, problem in held_out:
-        if _key(problem) in places:
+        other = places.get(question_key(problem.question))
+        if other is not None:
             raise DataError(
-                f"{place} and {places[_key(problem)]} ask the same question: it cannot be trained "
-                "on and evaluated on; delete one"
+                f"{place} and {other} ask the same question: it cannot be trained on and evaluated "
+                "on; delete one"
             )

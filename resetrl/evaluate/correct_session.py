@@ -23,13 +23,12 @@ from resetrl.evaluate.correction_report import (
     rounds_used,
 )
 from resetrl.evaluate.report import answer_bar, print_places, tracked
-from resetrl.evaluate.setup import Setup, set_up
+from resetrl.evaluate.setup import Setup, held_out_prompts, set_up
 from resetrl.interfaces import ResetSelector, Task
 from resetrl.models import LoadedModel
 from resetrl.prompts import verification_ids
 from resetrl.run.build import build_component, build_inference, start_policy
 from resetrl.run.compose import to_typed
-from resetrl.run.data import PromptMaker
 from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import saved_answer, write_answers
 from resetrl.run.tracking import Tracking
@@ -54,7 +53,7 @@ def run_correct(arguments: Sequence[str], *, print_config: bool = False) -> Path
         task = cast(Task, build_component(setup.registry, "task", config.task))
         loaded = setup.load_model(config.model)
         corrector = build_corrector(config, setup, task, loaded)
-        prompts = _prompts(config, task, loaded)
+        prompts = held_out_prompts(config, task, loaded)
     names = (setup.config.task.name, setup.config.reset_selector.name, config.stop)
     folder = setup.open_folder(ROOT, "-".join(names))
     console.print(f"[bold]{folder.name}[/] starts; everything it writes is in {folder}")
@@ -103,13 +102,6 @@ def build_corrector(
         num_rounds=config.rounds,
         num_parameters=sum(p.numel() for p in loaded.model.parameters()),
     )
-
-
-def _prompts(config: CorrectConfig, task: Task, loaded: LoadedModel) -> list[Prompt]:
-    maker = PromptMaker(loaded, config.model, config.limits.record())
-    problems = task.problems("eval")
-    count = min(config.problems or len(problems), len(problems))
-    return [maker.prompt(problems[place]) for place in range(count)]
 
 
 def _watched(

@@ -45,11 +45,12 @@ class Evaluator:
         other problems, or if two problems have one uid.
         """
         done = file.read()[: task.num_problems]
-        if done and done[-1].uid != task.problems[len(done) - 1].uid:
-            raise ConfigError(
-                f"{file.path} holds other problems than {task.label} now has (line {len(done)} is "
-                f"{done[-1].uid}): delete the file to answer them anew"
-            )
+        for line, (was, now) in enumerate(zip(done, task.problems, strict=False), start=1):
+            if (was.uid, was.question, was.reference) != (now.uid, now.question, now.reference):
+                raise ConfigError(
+                    f"{file.path} holds other problems than {task.label} now has (line {line} is "
+                    f"{was.uid}): delete the file to answer them anew"
+                )
         advance(len(done))
         step = max(1, self.chunk // (1 + self.num_samples))
         for start in range(len(done), task.num_problems, step):

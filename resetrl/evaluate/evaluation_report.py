@@ -10,7 +10,7 @@ from rich.console import Console
 
 from resetrl.evaluate.answers import AnsweredProblem
 from resetrl.evaluate.config import EvalConfig
-from resetrl.evaluate.report import Results, interval, number, plain_table
+from resetrl.evaluate.report import Results, as_numbers, flat, interval, plain_table
 from resetrl.evaluate.scores import GREEDY, REWARD, TaskScores
 from resetrl.evaluate.statistics import Estimate
 from resetrl.evaluate.suite import suite_name
@@ -35,7 +35,7 @@ def results(
         "seed": config.seed,
         "samples": config.samples,
         "tasks": {task.label: _task_summary(task) for task in tasks},
-        "mean": {name: _estimate(estimate) for name, estimate in mean.items()},
+        "mean": {name: as_numbers(estimate) for name, estimate in mean.items()},
     }
     rows = [row for task in tasks for row in _rows(task.label, task.num_problems, task.scores)]
     if len(tasks) > 1:
@@ -51,13 +51,13 @@ def results(
 
 def metrics(tasks: Sequence[TaskScores], mean: Mapping[str, Estimate]) -> dict[str, float]:
     """`eval/accuracy` and its like for the mean of tasks, `eval/LABEL/accuracy` for each task."""
-    flat: dict[str, float] = _flat("eval", mean)
+    metrics: dict[str, float] = _flat("eval", mean)
     for task in tasks:
-        flat |= _flat(f"eval/{task.label}", task.scores)
-        flat |= {f"eval/{task.label}/{name}": value for name, value in task.shape.items()}
-    flat["eval/generated_tokens"] = float(sum(task.generated_tokens for task in tasks))
-    flat["eval/seconds"] = sum(task.seconds for task in tasks)
-    return flat
+        metrics |= _flat(f"eval/{task.label}", task.scores)
+        metrics |= {f"eval/{task.label}/{name}": value for name, value in task.shape.items()}
+    metrics["eval/generated_tokens"] = float(sum(task.generated_tokens for task in tasks))
+    metrics["eval/seconds"] = sum(task.seconds for task in tasks)
+    return metrics
 
 
 def print_scores(
@@ -152,35 +152,25 @@ def _name(score: str) -> str:
 def _task_summary(task: TaskScores) -> dict[str, Any]:
     return {
         "problems": task.num_problems,
-        "scores": {name: _estimate(estimate) for name, estimate in task.scores.items()},
+        "scores": {name: as_numbers(estimate) for name, estimate in task.scores.items()},
         "shape": task.shape,
         "generated_tokens": task.generated_tokens,
         "seconds": task.seconds,
     }
 
 
-def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {
-        "value": estimate.value,
-        "low": number(estimate.low),
-        "high": number(estimate.high),
-    }
-
-
 def _rows(label: str, num_problems: int, scores: Mapping[str, Estimate]) -> list[dict[str, object]]:
     return [
-        {"task": label, "problems": num_problems, "score": name, **_estimate(estimate)}
+        {"task": label, "problems": num_problems, "score": name, **as_numbers(estimate)}
         for name, estimate in scores.items()
     ]
 
 
 def _flat(prefix: str, scores: Mapping[str, Estimate]) -> dict[str, float]:
-    flat = {}
+    metrics: dict[str, float] = {}
     for name, estimate in scores.items():
-        flat[f"{prefix}/{name}"] = estimate.value
-        flat[f"{prefix}/{name}_low"] = estimate.low
-        flat[f"{prefix}/{name}_high"] = estimate.high
-    return {name: value for name, value in flat.items() if number(value) is not None}
+        metrics |= flat(f"{prefix}/{name}", estimate)
+    return metrics
 
 
 def _problem_row(label: str, prefix: str, problem: AnsweredProblem) -> dict[str, object]:

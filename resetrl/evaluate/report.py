@@ -117,6 +117,25 @@ def number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def as_numbers(estimate: Estimate) -> dict[str, float | None]:
+    """A figure with its interval for JSON and CSV."""
+    return {
+        "value": number(estimate.value),
+        "low": number(estimate.low),
+        "high": number(estimate.high),
+    }
+
+
+def flat(name: str, estimate: Estimate) -> dict[str, float]:
+    """A figure as metrics: `name`, `name_low` and `name_high`, those that are numbers."""
+    values = {
+        name: estimate.value,
+        f"{name}_low": estimate.low,
+        f"{name}_high": estimate.high,
+    }
+    return {key: value for key, value in values.items() if number(value) is not None}
+
+
 def interval(estimate: Estimate) -> str:
     """`[0.943, 0.989]`, or a dash where there is no interval."""
     if math.isnan(estimate.low):

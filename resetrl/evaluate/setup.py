@@ -14,7 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from resetrl.errors import ConfigError
+from resetrl.evaluate.config import AnsweringConfig
 from resetrl.evaluate.suite import suite_file
+from resetrl.interfaces import Task
 from resetrl.models import LoadedModel, ModelConfig, load_model
 from resetrl.plugins import Registry, load_plugins
 from resetrl.run.checkpoint import weights_hash
@@ -27,9 +29,11 @@ from resetrl.run.compose import (
     to_typed,
 )
 from resetrl.run.context import RunContext
+from resetrl.run.data import PromptMaker
 from resetrl.run.overrides import plain_values, plugin_paths
 from resetrl.run.tracking.files import write_atomically
 from resetrl.run.trained import TrainedRun, open_run
+from resetrl.types import Prompt
 
 FROM_RUN = (
     "task",
@@ -156,6 +160,17 @@ def set_up(arguments: Sequence[str], primary: Primary) -> Setup:
             config = _with_run(config, run, given)
     to_typed(config, primary.schema)
     return Setup(registry, config, run)
+
+
+def held_out_prompts(config: AnsweringConfig, task: Task, loaded: LoadedModel) -> list[Prompt]:
+    """The prompts of the first held-out problems of a task, as many as are asked for.
+
+    Raises TrainingError if one is too long for the model.
+    """
+    maker = PromptMaker(loaded, config.model, config.limits.record())
+    problems = task.problems("eval")
+    count = min(config.problems or len(problems), len(problems))
+    return [maker.prompt(problems[place]) for place in range(count)]
 
 
 def _split_run(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from resetrl.builtin.local import sha256_of
 from resetrl.errors import CheckpointError, ConfigError
+from resetrl.hub.task import sha256_of_hub
 from resetrl.method_presets import shipped_methods
 from resetrl.models import ModelConfig
 from resetrl.plugins import KINDS, Component, Registry, list_names
@@ -50,9 +51,22 @@ MAY_CHANGE_ON_RESUME = ("steps", "stop", "tracking", "checkpoint")
 
 def register_schemas(registry: Registry, primary: Primary = TRAIN) -> None:
     """Put the command's schema and every component's into hydra's ConfigStore."""
-    OmegaConf.register_new_resolver("sha256_of", sha256_of, replace=True)
+    global _stored
     store = ConfigStore.instance()
     store.store(name="schema", node=primary.schema)
+    if _stored is None or _stored[0] is not store or _stored[1] is not registry:
+        _register_components(registry, store)
+        _stored = store, registry
+
+
+_stored: tuple[ConfigStore, Registry] | None = None
+"""Whose components are in hydra's ConfigStore, which is one for the process: to store them takes
+as long as all the rest of composing a configuration."""
+
+
+def _register_components(registry: Registry, store: ConfigStore) -> None:
+    OmegaConf.register_new_resolver("sha256_of", sha256_of, replace=True)
+    OmegaConf.register_new_resolver("sha256_of_hub", sha256_of_hub, replace=True)
     store.store(group="model", name="schema", node=ModelConfig)
     for component in registry:
         *folders, name = component.name.split("/")

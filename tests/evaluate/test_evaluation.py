@@ -106,7 +106,7 @@ def test_a_damaged_line_is_named(tmp_path):
 def test_answers_to_other_problems_are_refused(tmp_path):
     evaluate(tmp_path / "a.jsonl")
     others = make_problems(5, "train")
-    with pytest.raises(ConfigError, match=r"holds other problems than sums .*line 5 is eval-4"):
+    with pytest.raises(ConfigError, match=r"holds other problems than sums .*line 1 is eval-0"):
         evaluate(tmp_path / "a.jsonl", problems=others)
 
 

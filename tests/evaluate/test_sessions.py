@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+from published import FOLDER
 
 from resetrl.errors import ResetrlError
 from resetrl.evaluate.correct_session import run_correct
@@ -154,3 +155,15 @@ def test_both_are_runs_of_their_own_in_mlflow(trained_run, tmp_path, monkeypatch
         assert {"results.json", "results.csv", "evaluation_rollouts.json"} <= artifacts
     history = client.get_metric_history(run.info.run_id, "correct/accuracy")
     assert [metric.step for metric in history] == [0, 1]
+
+
+def test_the_papers_ten_benchmarks_are_one_suite_that_a_folder_can_hold(tmp_path):
+    out = tmp_path / "out"
+    limits = ["limits.max_completion_len=24", "limits.max_thought_len=24"]
+    arguments = ["suite=paper10", f"suite.folder={FOLDER}", "problems=2", "samples=0"]
+    run_eval([*arguments, *limits, f"out={out}", QUIET])
+    tasks = json.loads((out / "results.json").read_text())["tasks"]
+    assert len(tasks) == 10
+    assert {task["problems"] for task in tasks.values()} == {2}
+    answered = [json.loads(line) for line in (out / "answers" / "strategyqa.jsonl").open()]
+    assert [row["reference"] for row in answered] == ["no", "yes"]

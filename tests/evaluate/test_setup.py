@@ -115,7 +115,7 @@ def test_a_wrong_suite_is_refused_in_one_sentence(tmp_path, name):
     ("arguments", "sentence"),
     [
         (["nowhere"], "run=nowhere: there is no such folder"),
-        (["suite=nothing"], r"suite=nothing is unknown: choose offline$"),
+        (["suite=nothing"], r"suite=nothing is unknown: choose offline, paper10$"),
         (["suite=nothing.yaml"], r"suite=nothing.yaml cannot be read: No such file"),
         (["task=chian"], "task=chian is unknown: did you mean chain"),
         (["suite=offline", "task=chain"], "exclude each other: leave one out"),

@@ -163,7 +163,7 @@ def test_a_split_of_ones_own_at_any_budget(registry):
     [
         (["stepz=3"], r"stepz is no option of this run: did you mean steps\?"),
         (["learner.lrr=3"], r"learner.lrr is no option of this run: did you mean learner.lr\?"),
-        (["task=true"], "task=true is unknown: choose chain, "),
+        (["task=true"], "task=true is unknown: choose acereason_math, chain, "),
         (["limits=8"], "limits is a group of options and cannot be 8: set limits.max_thoughts, "),
         (["reset_selector=unifrm"], r"reset_selector=unifrm is unknown: did you mean uniform\?"),
         (["method=xyz"], "method=xyz is unknown: choose .*drgrpo, grpo, oracle, "),
