@@ -82,6 +82,7 @@ PAPER = {
     "model.path": "allenai/OLMo-3-7B-Instruct",
     "model.chat": False,
     "model.prompt": "thoughts",
+    "model.lora": {"rank": 64, "alpha": 64, "target": "all-linear"},
     "prompts_per_step": 32,
     "steps": 24,
     "budget": 8,
@@ -136,6 +137,7 @@ def test_the_papers_other_model_keeps_its_settings(registry):
     config = compose(["method=paper_srpo", "model=qwen25_14b"], registry)
     assert config.model.path == "Qwen/Qwen2.5-14B-Instruct"
     assert config.limits.max_completion_len == 5120
+    assert config.model.lora.rank == 64
 
 
 def test_an_override_of_a_component_beats_the_method(registry):

@@ -13,6 +13,7 @@ import yaml
 from typer.testing import CliRunner
 
 from resetrl.plugins import load_plugins
+from resetrl.run.compose import compose, to_run_config
 from resetrl.run.tracking.command import app
 from resetrl.sweep.launcher import LauncherConfig
 from resetrl.sweep.plan import plan_sweep, sample_configs
@@ -61,7 +62,10 @@ def test_every_sweep_of_the_pages_can_start(
 
 def test_the_other_commands_are_known() -> None:
     others = [shlex.split(command) for command in COMMANDS if command not in SWEEPS]
-    assert [words[:3] for words in others] == [["resetrl", "tracking", "sync"]]
+    for words in (words for words in others if words[:2] == ["resetrl", "train"]):
+        to_run_config(compose(words[2:], load_plugins()))
+    rest = [words[:3] for words in others if words[:2] != ["resetrl", "train"]]
+    assert rest == [["resetrl", "tracking", "sync"]]
     assert CliRunner().invoke(app, ["sync", "--help"]).exit_code == 0
 
 
