@@ -193,8 +193,13 @@ def _hub_place(path: str) -> _Place:
     """The folder of a model in the cache of the Hugging Face hub, downloaded if it is not there."""
     import huggingface_hub
 
+    cached: Path | None = None
     with contextlib.suppress(Exception):  # whatever the cache lacks, the hub may have
-        cached = Path(huggingface_hub.snapshot_download(path, local_files_only=True))
+        found = Path(huggingface_hub.snapshot_download(path, local_files_only=True))
+        if not is_adapter_folder(found):
+            _check_folder(path, found)
+        cached = found
+    if cached is not None:
         return _folder_place(path, cached)
     try:
         # Asked first, because a download without a network goes on trying for a minute.

@@ -211,6 +211,15 @@ def test_model_path_loads_the_export_merged(exported) -> None:
 
 
 @torch.no_grad()
+def test_adapters_may_be_named_as_the_hub_names_them(exported, monkeypatch) -> None:
+    folder, token_ids, logits = exported
+    cache = {"someone/adapters": str(folder)}
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: cache[name])
+    loaded = load_model(ModelConfig(path="someone/adapters"))
+    torch.testing.assert_close(loaded.model(token_ids).logits, logits, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
 def test_adapters_of_adapters_are_found_through_both_folders(exported, tmp_path) -> None:
     folder, token_ids, logits = exported
     second = load_model(ModelConfig(path=str(folder), lora=Lora(rank=2)), rng_seed=3)
