@@ -246,6 +246,11 @@ def _read(file: Path, convert: Callable[[Mapping[str, Any]], Read]) -> list[Read
     return records
 
 
+_NOT_SAVED = frozenset({"tests"})
+"""Details of a problem that are left out: a program's test cases may be megabytes a problem, are
+hidden for a reason, and each verdict says how they went."""
+
+
 def _group_row(step: int, saved: SavedGroup) -> dict[str, object]:
     group, state = saved.group, saved.group.reset_state
     problem = group.prompt.problem
@@ -255,7 +260,7 @@ def _group_row(step: int, saved: SavedGroup) -> dict[str, object]:
         "uid": problem.uid,
         "question": problem.question,
         "reference": problem.reference,
-        "details": dict(problem.details),
+        "details": {k: v for k, v in problem.details.items() if k not in _NOT_SAVED},
         "prompt_ids": group.prompt.token_ids,
         "mask_prefix": saved.mask_prefix,
         "delimiter": saved.delimiter,

@@ -154,6 +154,15 @@ def test_details_json_does_not_know_become_text_in_a_fixed_order(tmp_path: Path)
     assert saved.group.verdicts[0].details == {"passed": ["a", "b"], "where": "x"}
 
 
+def test_test_cases_of_a_program_are_not_saved(tmp_path: Path) -> None:
+    problem = dataclasses.replace(PROMPT.problem, details={"tests": ["1 2"], "entry_point": "add"})
+    rollout = dataclasses.replace(FAILED, prompt=Prompt(problem, PROMPT.token_ids))
+    group = Group("base", (rollout, rollout), (Verdict(0.0, False), Verdict(0.0, False)))
+    record = dataclasses.replace(RECORD, groups=[group], advantages=[(0.0, 0.0)])
+    (saved,) = read_groups(write_groups(tmp_path, record))
+    assert saved.group.prompt.problem.details == {"entry_point": "add"}
+
+
 def test_text_no_encoding_knows_survives(tmp_path: Path) -> None:
     completion = dataclasses.replace(RIGHT.completion, text="\ud800 \x1b[31m é 漢")
     group = Group("base", (Rollout(PROMPT, completion),), (CORRECT,))
