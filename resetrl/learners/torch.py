@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -161,6 +162,8 @@ class TorchLearner:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+        # Saving imports DeepSpeed where it is installed, which warns unless told of a device.
+        os.environ.setdefault("DS_ACCELERATOR", self._model.device.type)
         if is_adapted(self._model):
             save_adapters(self._model, folder)
         else:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
-import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from resetrl.errors import ResetrlError
+from resetrl.run.launch import without_script
 from resetrl.sweep.job import run_job
 
 END_SECONDS = 30.0
@@ -95,7 +94,7 @@ class JobPool:
             name=f"resetrl-job-{number}",
         )
         try:
-            with _without_script():
+            with without_script():  # cloudpickle sends what it defines by value
                 process.start()
         except (OSError, EOFError) as error:
             raise ResetrlError(
@@ -178,20 +177,6 @@ def warm_up(preload: Sequence[str]) -> None:
     forkserver.set_forkserver_preload(list(preload))
     with _interrupts_ignored():
         forkserver.ensure_running()
-
-
-@contextmanager
-def _without_script() -> Iterator[None]:
-    """Keep multiprocessing from running the script of this process again in the job's.
-
-    A job needs nothing of it: cloudpickle sends what the script defines by value.
-    """
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
 
 
 @contextmanager
