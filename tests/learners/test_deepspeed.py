@@ -11,12 +11,19 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from resetrl.builtin.learners import DeepSpeed, Torch
+from resetrl.builtin.losses import SuffixMean
 from resetrl.errors import CheckpointError, ConfigError
+from resetrl.lora import Lora, adapt
 from resetrl.testing import check_learner, random_llama
+from resetrl.testing.contracts.learner import sample_batch
 
 pytest.importorskip("deepspeed")
 
 STAGES = (0, 1, 2, 3)
+
+
+def adapted_llama(rng_seed=0):
+    return adapt(random_llama(), Lora(rank=4, alpha=8), base="random", rng_seed=rng_seed)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +151,46 @@ def test_bfloat16_models_move_by_steps_below_their_rounding(stage, tmp_path):
     for each in (learner, other):
         zero_ranks.train(each, [6])
     assert torch.equal(zero_ranks.vector(learner), zero_ranks.vector(other))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_adapters_are_trained_saved_and_read_as_by_the_torch_learner(stage, tmp_path):
+    torch_learner = Torch(**zero_ranks.OPTIONS).start(adapted_llama())
+    learner = DeepSpeed(stage=stage, **zero_ranks.OPTIONS).start(adapted_llama())
+    assert learner.num_trained_parameters == torch_learner.num_trained_parameters
+    assert close(*(zero_ranks.train(each, range(3))[1] for each in (learner, torch_learner)))
+    learner.save(tmp_path)
+    assert (tmp_path / "adapter_model.safetensors").exists()
+    others = [
+        spec.start(adapted_llama(rng_seed=1))
+        for spec in (DeepSpeed(stage=stage, **zero_ranks.OPTIONS), Torch(**zero_ranks.OPTIONS))
+    ]
+    for other in others:
+        other.load(tmp_path)
+    learners = [learner, torch_learner, *others]
+    for each in learners:
+        zero_ranks.train(each, [3])
+    assert all(close(*map(zero_ranks.vector, (learner, other))) for other in learners[1:])
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_the_reference_of_adapters_is_the_model_without_them(stage):
+    learner = DeepSpeed(stage=stage, lr=0.01).start(adapted_llama(), keep_reference=True)
+    expected = DeepSpeed().start(random_llama()).logprobs(sample_batch())
+    zero_ranks.train(learner, [0])
+    seen = SeesReference()
+    learner.update(sample_batch(), seen)
+    order = [sample_batch().uids.index(uid) for uid in seen.uids]
+    assert close(seen.reference, expected[order])
+    assert not close(learner.logprobs(sample_batch()), expected)
+
+
+class SeesReference(SuffixMean):
+    needs_reference = True
+
+    def loss(self, logprobs, batch):
+        self.uids, self.reference = batch.uids, batch.reference
+        return super().loss(logprobs, batch)
 
 
 @pytest.mark.parametrize(

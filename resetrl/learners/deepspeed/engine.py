@@ -98,13 +98,14 @@ def is_split(tensor: Tensor) -> bool:
     return hasattr(tensor, "ds_id")
 
 
-def whole(tensor: Tensor, *, changed: bool = False) -> AbstractContextManager[Any]:
-    """Within it a parameter is whole on every rank, and where `changed`, taken from rank 0."""
-    if not is_split(tensor):
+def whole(*tensors: Tensor, changed: bool = False) -> AbstractContextManager[Any]:
+    """Within it parameters are whole on every rank, and where `changed`, taken from rank 0."""
+    parts = [tensor for tensor in tensors if is_split(tensor)]
+    if not parts:
         return nullcontext()
     import deepspeed
 
     context: AbstractContextManager[Any] = deepspeed.zero.GatheredParameters(
-        [tensor], modifier_rank=0 if changed else None
+        parts, modifier_rank=0 if changed else None
     )
     return context

@@ -23,6 +23,7 @@ from resetrl.interfaces import Loss
 from resetrl.learners.deepspeed.engine import Zero, start_engine, whole
 from resetrl.learners.deepspeed.state import ZeroState
 from resetrl.learners.torch import to_device, token_logprobs, trained_rows
+from resetrl.lora import adapters_off, is_adapted, weights
 from resetrl.types import TokenBatch, Update
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class _Passed:
 class DeepSpeedLearner:
     """AdamW with a constant learning rate, gradient-norm clipping and micro-batches, under ZeRO.
 
-    Up to stage 2 it trains the model it was given, in place; stage 3 takes parameters apart, so
-    it trains a copy. A bfloat16 model has float32 parameters behind its own.
+    Trains the adapters of an adapted model, and every parameter of any other. Up to stage 2 it
+    trains the model it was given, in place; stage 3 takes parameters apart, so it trains a copy.
+    A bfloat16 model has float32 parameters behind its own.
     """
 
     def __init__(
@@ -57,12 +59,15 @@ class DeepSpeedLearner:
         keep_reference: bool = False,
     ) -> None:
         self.num_parameters = sum(p.numel() for p in model.parameters())
-        self._given = model
+        self.num_trained_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
         self._max_grad_norm, self._micro_batch = max_grad_norm, micro_batch
         self._module = copy.deepcopy(model) if zero.stage == 3 else model
-        self._reference: Any = copy.deepcopy(model).eval() if keep_reference else None
-        if keep_reference and zero.stage == 3:
-            self._reference = start_engine(self._reference, zero, max_grad_norm)
+        self._keeps_reference = keep_reference
+        self._reference: Any = None  # of an adapted model it is that without its adapters
+        if keep_reference and not is_adapted(model):
+            self._reference = copy.deepcopy(model).eval()
+            if zero.stage == 3:
+                self._reference = start_engine(self._reference, zero, max_grad_norm)
         trained = [p for p in self._module.parameters() if p.requires_grad]
         # The first step, which only makes the moments, must move nothing: its rate is 0.
         optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=weight_decay, betas=betas)
@@ -121,10 +126,10 @@ class DeepSpeedLearner:
     def _on_device(self, batch: TokenBatch, loss: Loss) -> TokenBatch:
         """The micro-batch where the model is, with the reference's log-probabilities if asked."""
         batch = to_device(batch, self._engine.device)
-        if not loss.needs_reference or self._reference is None:
+        if not loss.needs_reference or not self._keeps_reference:
             return batch
-        with torch.no_grad():
-            reference = token_logprobs(self._reference, batch)
+        with torch.no_grad(), adapters_off(self._module):
+            reference = token_logprobs(self._reference or self._engine, batch)
         return dataclasses.replace(batch, reference_logprobs=reference)
 
     def _backward(self, value: Tensor, is_last: bool) -> None:
@@ -138,9 +143,9 @@ class DeepSpeedLearner:
     def _backward_of_nothing(self, needs_reference: bool, is_last: bool) -> None:
         """A pass of two tokens with a gradient of 0, for a rank that has nothing left to learn."""
         token_ids = torch.zeros((1, 2), dtype=torch.int64, device=self._engine.device)
-        if needs_reference and self._reference is not None:
-            with torch.no_grad():
-                self._reference(input_ids=token_ids, use_cache=False)
+        if needs_reference and self._keeps_reference:
+            with torch.no_grad(), adapters_off(self._module):
+                (self._reference or self._engine)(input_ids=token_ids, use_cache=False)
         logits = self._engine(input_ids=token_ids, use_cache=False).logits
         self._backward(logits.float().sum() * 0.0, is_last)
 
@@ -183,10 +188,13 @@ class DeepSpeedLearner:
         return model is self._module
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The parameters, tied ones under each of their names; gathered one by one in stage 3."""
-        for name, tensor in self._module.state_dict(keep_vars=True).items():
-            with whole(tensor):
-                yield name, tensor
+        """The parameters, tied ones under each of their names; adapted ones merged.
+
+        In stage 3 they are gathered one by one.
+        """
+        for weight in weights(self._module):
+            with whole(*weight.sources):
+                yield weight.name, weight.whole()
 
     @torch.no_grad()
     def logprobs(self, batch: TokenBatch) -> Tensor:
@@ -194,12 +202,12 @@ class DeepSpeedLearner:
         return token_logprobs(self._engine, batch)
 
     def save(self, folder: Path) -> None:
-        """Write a Hugging Face folder and the optimizer's state, from rank 0.
+        """Write a Hugging Face or peft adapter folder and the optimizer's state, from rank 0.
 
         Both are whole: a run of any stage and number of ranks reads them, and one of
         `learner=torch`.
         """
-        self._state.save(folder, self.weights())
+        self._state.save(folder)
 
     def load(self, folder: Path) -> None:
         """Restore parameters and optimizer to the last bit."""

@@ -6,7 +6,7 @@ another number of processes, or another learner, without converting anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from resetrl.errors import CheckpointError
 from resetrl.learners.deepspeed.engine import is_split, whole
+from resetrl.lora import ADAPTER_WEIGHTS, is_adapted, save_adapters, saved_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,6 +51,14 @@ class ZeroState:
     @cached_property
     def _trained(self) -> dict[str, torch.nn.Parameter]:
         return {name: p for name, p in self._module.named_parameters() if p.requires_grad}
+
+    @cached_property
+    def _own(self) -> Mapping[str, Tensor]:
+        """What a checkpoint holds of the model: of an adapted one, the adapters."""
+        if is_adapted(self._given):
+            return self._trained
+        state: Mapping[str, Tensor] = self._module.state_dict(keep_vars=True)
+        return state
 
     @cached_property
     def _masters(self) -> Mapping[Tensor, Tensor]:
@@ -99,45 +108,56 @@ class ZeroState:
         moments: Mapping[str, Tensor] = self._engine.basic_optimizer.state[master]
         return moments
 
-    def save(self, folder: Path, weights: Iterable[tuple[str, Tensor]]) -> None:
+    def save(self, folder: Path) -> None:
         """Write everything, gathered tensor by tensor, from rank 0."""
-        from safetensors.torch import save_file
-        from transformers.utils import logging
-
         writes = dist.get_rank() == 0
         parameters: dict[str, Tensor] = {}
         copies: dict[int, Tensor] = {}  # tied parameters share theirs, as in the model
-        for name, tensor in weights:
-            if writes:
-                parameters[name] = copies.setdefault(id(tensor), tensor.detach().cpu().clone())
+        for name, tensor in self._own.items():
+            with whole(tensor):
+                if writes:
+                    copy = copies.setdefault(id(tensor), tensor.detach().cpu().clone())
+                    parameters[name] = copy
         masters: dict[str, Tensor] = {}
         states: dict[int, dict[str, Tensor]] = {}
         for index, (name, parameter) in enumerate(self._trained.items()):
-            whole_state = {moment: self._get(parameter, moment) for moment in _MOMENTS}
-            master = None if self._is_float32 else self._get(parameter, None)
+            moments = {moment: self._get(parameter, moment) for moment in _MOMENTS}
+            master = None if parameter.dtype == torch.float32 else self._get(parameter, None)
             if writes:
                 step = torch.tensor(float(self.num_steps))
-                states[index] = {"step": step} | {k: v.cpu() for k, v in whole_state.items()}
+                states[index] = {"step": step} | {k: v.cpu() for k, v in moments.items()}
                 if master is not None:
                     masters[name] = master.detach().cpu().contiguous()
         if writes:
-            logging.disable_progress_bar()
-            self._given.save_pretrained(folder, state_dict=parameters)
-            if masters:
-                save_file(masters, folder / _MASTERS_FILE)
-            group = {**self._engine.basic_optimizer.param_groups[0], "params": list(states)}
-            torch.save({"state": states, "param_groups": [group]}, folder / "optimizer.pt")
+            self._write(folder, parameters, masters, states)
         dist.barrier()
+
+    def _write(
+        self,
+        folder: Path,
+        parameters: dict[str, Tensor],
+        masters: dict[str, Tensor],
+        states: Mapping[int, Mapping[str, Tensor]],
+    ) -> None:
+        from safetensors.torch import save_file
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        if is_adapted(self._given):
+            save_adapters(self._given, folder, parameters)
+        else:
+            self._given.save_pretrained(folder, state_dict=parameters)
+        if masters:
+            save_file(masters, folder / _MASTERS_FILE)
+        group = {**self._engine.basic_optimizer.param_groups[0], "params": list(states)}
+        torch.save({"state": states, "param_groups": [group]}, folder / "optimizer.pt")
 
     def load(self, folder: Path) -> None:
         """Read everything on every rank, each keeping its own part."""
         from safetensors.torch import load_file
 
-        files = sorted(folder.glob("model*.safetensors"))
-        saved = {name: tensor for file in files for name, tensor in load_file(file).items()}
-        own = self._module.state_dict(keep_vars=True)
-        self._check_names(folder, saved, own)
-        for name, tensor in own.items():
+        saved = self._read(folder)
+        for name, tensor in self._own.items():
             if name in saved:
                 with whole(tensor, changed=True), torch.no_grad():
                     tensor.data.copy_(saved[name])
@@ -154,22 +174,28 @@ class ZeroState:
                 self._set(parameter, moment, value)
         self.num_steps = int(states[0]["step"]) if states else 0
 
-    @property
-    def _is_float32(self) -> bool:
-        return bool(self._given.dtype == torch.float32)
+    def _read(self, folder: Path) -> dict[str, Tensor]:
+        """The saved parameters by name, those of a whole model or of its adapters."""
+        from safetensors.torch import load_file
 
-    def _check_names(
-        self, folder: Path, saved: Mapping[str, Tensor], own: Mapping[str, Tensor]
-    ) -> None:
-        """A tied parameter is saved under one of its names."""
-        there = {id(own[name]) for name in saved if name in own}
-        missing = sorted(name for name, tensor in own.items() if id(tensor) not in there)
-        unexpected = sorted(set(saved) - set(own))
+        saved: dict[str, Tensor] = {}
+        if is_adapted(self._given):
+            names = {saved_name(name): name for name in self._own}
+            for name, tensor in load_file(folder / ADAPTER_WEIGHTS).items():
+                saved[names.get(name, name)] = tensor
+        else:
+            for file in sorted(folder.glob("model*.safetensors")):
+                saved.update(load_file(file))
+        # A tied parameter is saved under one of its names.
+        there = {id(self._own[name]) for name in saved if name in self._own}
+        missing = sorted(name for name, tensor in self._own.items() if id(tensor) not in there)
+        unexpected = sorted(set(saved) - set(self._own))
         if missing or unexpected:
             raise CheckpointError(
                 f"{folder} holds another model: it lacks {missing} and adds {unexpected}; resume "
                 "with the model it was written by"
             )
+        return saved
 
 
 def _part_of(parameter: Any, value: Tensor) -> Tensor:
