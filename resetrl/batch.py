@@ -21,6 +21,8 @@ def build_batch(
 ) -> TokenBatch:
     """All rollouts of all groups as one `TokenBatch` [R, T], in the order of the groups.
 
+    Without groups it has no rows, which a rank may have that has no prompt in a mini-batch.
+
     The loss mask of rollout i is true on its completion tokens at or after its prefix end s_i
     (base rollouts: s_i = 0); with `mask_prefix=False` the prefix is trained too, which is the
     no-mask ablation. Example: a prompt of 2 tokens, a prefix of 3 and a suffix of 2 give the
@@ -33,7 +35,7 @@ def build_batch(
             f"{len(rollouts)} rollouts but {len(flat_advantages)} advantages: give one a rollout"
         )
     lengths = [len(r.prompt.token_ids) + len(r.completion.token_ids) for r in rollouts]
-    shape = (len(rollouts), max(lengths))
+    shape = (len(rollouts), max(lengths, default=0))
     token_ids = torch.full(shape, pad_id, dtype=torch.int64)
     attention_mask = torch.zeros(shape, dtype=torch.bool)
     loss_mask = torch.zeros(shape, dtype=torch.bool)

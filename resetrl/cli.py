@@ -110,7 +110,7 @@ def main() -> None:
     """Run the command line; an error a user can act on is one sentence and exit status 1."""
     for name, value in LAUNCHER_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    _print_our_warnings()
+    print_our_warnings()
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")
@@ -129,7 +129,7 @@ def main() -> None:
         _fail(f"{error.strerror}{where}: free space or choose another folder, then go on", 1)
 
 
-def _print_our_warnings() -> None:
+def print_our_warnings() -> None:
     """Show warnings of resetrl as its errors are shown, without a place in the code."""
     show_others = warnings.showwarning
 

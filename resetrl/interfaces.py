@@ -265,7 +265,22 @@ class LearnerSpec(Protocol):
         ...
 
 
+@runtime_checkable
+class Distributed(Protocol):
+    """A learner spec whose learners train over several processes, each with its own batch.
+
+    Their `update` then steps on the batches of all ranks: loss, metrics and tokens it returns are
+    this rank's share, the gradient norm is that of all. Every rank makes the same calls, also with
+    a batch of no rows; `save` is for all to call, and for rank 0 to write.
+    """
+
+    def check_installed(self) -> None:
+        """Raise ConfigError if a package is missing; called before anything is loaded."""
+        ...
+
+
 __all__ = [
+    "Distributed",
     "Engine",
     "EngineCounters",
     "Learner",

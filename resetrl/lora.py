@@ -176,10 +176,20 @@ def adapters_off(model: PreTrainedModel) -> AbstractContextManager[None]:
     return off
 
 
-def save_adapters(model: PreTrainedModel, folder: Path) -> None:
-    """Write a peft adapter folder: the adapters and the name of the model that they belong to."""
+def save_adapters(
+    model: PreTrainedModel, folder: Path, state: dict[str, Tensor] | None = None
+) -> None:
+    """Write a peft adapter folder: the adapters and the name of the model that they belong to.
+
+    `state` holds the adapters where the model's own are not the ones to be written.
+    """
     # "auto" would look the base model up on the Hugging Face hub.
-    model.save_pretrained(folder, save_embedding_layers=False)
+    model.save_pretrained(folder, save_embedding_layers=False, state_dict=state)
+
+
+def saved_name(name: str) -> str:
+    """What `save_adapters` calls an adapter's parameter."""
+    return name.replace(f".{_ADAPTER}.", ".")
 
 
 def load_adapters(model: PreTrainedModel, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from resetrl.advantages import Scale, binarise
 from resetrl.interfaces import Learner, Loss, Policy, Sampler, SelectorContext, Task, Verifier
+from resetrl.ranks import ALONE, Ranks
 from resetrl.rng import derive_seed
 from resetrl.types import Limits, Rollout, Sampling, Verdict
 from resetrl.updates import Updates
@@ -77,11 +78,13 @@ class Session(Inference):
     """What a step works with besides: the model as policy and as learner, the judge, the seed.
 
     `sync_tolerance` is how far, in nats a token, a policy with parameters of its own may be off
-    the learner's log-probabilities after a weight sync.
+    the learner's log-probabilities after a weight sync. `ranks` are the processes that share the
+    prompts of a step.
     """
 
     learner: Learner
     sync_tolerance: float = field(default=1e-3, kw_only=True)
+    ranks: Ranks = field(default=ALONE, kw_only=True)
 
 
 def _selection_seed(run_seed: int, step: int, rollout: Rollout, purpose: str) -> int:

@@ -16,7 +16,8 @@ from resetrl.advantages import group_advantages
 from resetrl.interfaces import ResetSelector
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
-from resetrl.metrics import draws_accuracy, step_metrics
+from resetrl.metrics import draws_accuracy
+from resetrl.record import Share, whole_record
 from resetrl.splits import GroupSplit, SeedPolicy, assign, draws_wanted
 from resetrl.sync import synchronise
 from resetrl.types import Group, Prompt, Sampled, StepRecord
@@ -36,6 +37,8 @@ def train_step(
 ) -> StepRecord:
     """Sample, compare, train; returns everything that happened.
 
+    In a run of several processes `prompts` are this rank's, and the record is that of all.
+
     Raises `resetrl.errors.TrainingError` if a component breaks its contract or the loss is not
     finite; the parameters are then unchanged, but for optimizer steps that were taken before.
     Raises SyncError if the new parameters did not arrive at the policy.
@@ -44,25 +47,23 @@ def train_step(
     meter = Meter(session.policy.counters, learner.num_parameters, learner.num_trained_parameters)
 
     # Prompts -> groups of rollouts with their verdicts.
-    sampled = without_errors(method.sampler.sample(step, prompts, method, session, meter))
+    sampled = method.sampler.sample(step, prompts, method, session, meter)
+    sampled = without_errors(sampled, session.ranks)
 
     # Rewards -> advantages, compared only inside a group.
     advantages = [_advantages(group, method) for group in sampled.groups]
 
     # Masked loss -> optimizer steps: one over all rollouts, or several over parts of them.
     with meter.phase("learn") as work:
-        update = train(step, sampled.groups, advantages, method, session)
-        work.learned_tokens, work.scored_tokens = update.learned_tokens, update.scored_tokens
+        update = train(step, sampled.groups, advantages, method, session, work)
 
     # New parameters -> the policy, with a probe that they arrived.
     with meter.phase("sync"):
         sync_metrics = synchronise(session)
 
-    metrics = step_metrics(sampled, advantages, session.task, session.delimiter)
-    metrics = {**metrics, **sync_metrics}
-    return StepRecord(
-        step, sampled.groups, advantages, sampled.draws, update, meter.usage(), metrics
-    )
+    # What each rank did -> one record of the step.
+    share = Share(sampled, advantages, meter.usage(), sync_metrics)
+    return whole_record(step, share, update, session)
 
 
 @dataclass(frozen=True)

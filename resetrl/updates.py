@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from resetrl.rng import derive_seed
 from resetrl.types import Group, Update
 
 if TYPE_CHECKING:
+    from resetrl.meter import Work
     from resetrl.method import Method, Session
 
 
@@ -45,16 +46,21 @@ def train(
     advantages: Sequence[Sequence[float]],
     method: Method,
     session: Session,
+    work: Work,
 ) -> Update:
     """All optimizer steps of a training step; loss, norm and metrics are means over them.
 
-    `advantages[g][i]` belongs to `groups[g].rollouts[i]`. Raises `resetrl.errors.TrainingError`
+    `advantages[g][i]` belongs to `groups[g].rollouts[i]`. The groups are this rank's; mini-batches
+    are parts of the prompts of all, and what a loss averages over is the whole of a part. `work`
+    gets the tokens that this rank computed. Raises `resetrl.errors.TrainingError`
     if loss or gradient is not finite, and says whether parameters have changed before.
     """
     from resetrl.batch import build_batch  # torch: a configuration needs none
 
     rows = list(zip(groups, advantages, strict=True))
-    parts = parts_of(step, [group.prompt.uid for group in groups], method.updates, session.run_seed)
+    ranks = session.ranks
+    uids = ranks.join([group.prompt.uid for group in groups])
+    parts = parts_of(step, uids, method.updates, session.run_seed)
     updates: list[Update] = []
     for part in parts:
         chosen = [row for row in rows if row[0].prompt.uid in part]
@@ -64,8 +70,13 @@ def train(
             temperature=method.sampling.temperature,
             mask_prefix=method.mask_prefix,
         )
+        batch = replace(
+            batch,
+            num_rollouts=ranks.total(batch.num_rollouts),
+            num_loss_tokens=ranks.total(batch.num_loss_tokens),
+        )
         try:
-            updates.append(session.learner.update(batch, method.loss))
+            mine = session.learner.update(batch, method.loss)
         except TrainingError as error:
             if not updates:
                 raise
@@ -74,6 +85,9 @@ def train(
                 f"{step}; those before it have changed the parameters: go on from a checkpoint)",
                 error.component,
             ) from error
+        work.learned_tokens += mine.learned_tokens
+        work.scored_tokens += mine.scored_tokens
+        updates.append(summed_update(ranks.gather(mine)))
     return mean_update(updates)
 
 
@@ -92,6 +106,18 @@ def parts_of(
         split = [order[first :: updates.mini_batches] for first in range(updates.mini_batches)]
         parts += [frozenset(part) for part in split if part]
     return parts
+
+
+def summed_update(shares: Sequence[Update]) -> Update:
+    """One optimizer step of the ranks' shares; the gradient norm is that of all already."""
+    names = dict.fromkeys(name for share in shares for name in share.metrics)
+    return Update(
+        loss=sum(share.loss for share in shares),
+        grad_norm=shares[0].grad_norm,
+        metrics={name: sum(share.metrics.get(name, 0.0) for share in shares) for name in names},
+        learned_tokens=sum(share.learned_tokens for share in shares),
+        scored_tokens=sum(share.scored_tokens for share in shares),
+    )
 
 
 def mean_update(updates: Sequence[Update]) -> Update:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 from resetrl.errors import ResetrlError, ResetrlWarning, TrainingError, list_names
 from resetrl.interfaces import Verifier
+from resetrl.ranks import ALONE, Ranks
 from resetrl.types import Group, Rollout, Sampled, Verdict
 
 _HOPELESS = 8
@@ -133,11 +134,11 @@ def interrupted_after(seconds: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(left - passed, 1e-3), interval)
 
 
-def without_errors(sampled: Sampled) -> Sampled:
+def without_errors(sampled: Sampled, ranks: Ranks = ALONE) -> Sampled:
     """What was sampled, but for the rollouts that could not be judged.
 
     A group that shrinks to one rollout has nothing to compare and goes too; both kinds of
-    rollouts are `left_out`, and counted. Raises TrainingError if no group is left.
+    rollouts are `left_out`, and counted. Raises TrainingError if no group is left on any rank.
     """
     groups: list[Group] = []
     left_out: list[tuple[Rollout, Verdict]] = list(sampled.left_out)
@@ -151,7 +152,8 @@ def without_errors(sampled: Sampled) -> Sampled:
             groups.append(_part(group, kept))
         pairs = zip(group.rollouts, group.verdicts, strict=True)
         left_out += [pair for place, pair in enumerate(pairs) if place not in kept]
-    if sampled.groups and not groups:
+    had, have = ranks.total(len(sampled.groups)), ranks.total(len(groups))
+    if had and not have:
         uids = list_names([group.prompt.uid for group in sampled.groups])
         raise TrainingError(
             f"no group is left to train on: the verifier failed on rollouts of prompts {uids}; "

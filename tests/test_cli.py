@@ -55,7 +55,7 @@ def test_a_warning_of_resetrl_is_one_sentence_and_others_are_as_ever():
     code = (
         "import sys, warnings; sys.argv = ['resetrl', '--version']\n"
         "from resetrl import cli; from resetrl.errors import ResetrlWarning\n"
-        "cli._print_our_warnings()\n"
+        "cli.print_our_warnings()\n"
         "warnings.warn('ours', ResetrlWarning)\nwarnings.warn('theirs')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -107,7 +107,7 @@ def error_of(*paths: Path) -> str:
         ("split", ["1x4", "1x8", "2x4", "grpo"]),
         ("loss", ["clipped", "suffix_mean"]),
         ("engine", ["transformers"]),
-        ("learner", ["torch"]),
+        ("learner", ["deepspeed", "torch"]),
     ],
 )
 def test_the_built_in_components_are_registered_as_any_plugin_is(

@@ -4,6 +4,7 @@ import pytest
 
 from resetrl.builtin.losses import SuffixMean
 from resetrl.errors import TrainingError
+from resetrl.meter import Work
 from resetrl.method import Method, Session
 from resetrl.testing import FakeTask, RecordingLearner, ScriptedPolicy, make_prompt, make_rollout
 from resetrl.testing.fakes import FakeTokenizer
@@ -39,7 +40,8 @@ def run_train(updates, learner, groups=None, step=1):
         run_seed=0,
     )
     groups = make_groups() if groups is None else groups
-    return train(step, groups, [list(group.rewards) for group in groups], method, session)
+    advantages = [list(group.rewards) for group in groups]
+    return train(step, groups, advantages, method, session, Work())
 
 
 def test_by_default_a_step_is_one_update_on_all_rollouts_in_their_order():

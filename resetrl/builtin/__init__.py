@@ -74,6 +74,6 @@ def resetrl_engines() -> Components:
 
 @hookimpl
 def resetrl_learners() -> Components:
-    from resetrl.builtin.learners import Torch
+    from resetrl.builtin.learners import DeepSpeed, Torch
 
-    return {"torch": Torch}
+    return {"deepspeed": DeepSpeed, "torch": Torch}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from resetrl.errors import ConfigError
 from resetrl.interfaces import Learner
 
 if TYPE_CHECKING:
@@ -44,6 +46,61 @@ class Torch:
 
         return TorchLearner(
             model,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            betas=(self.beta1, self.beta2),
+            max_grad_norm=self.max_grad_norm,
+            micro_batch=self.micro_batch,
+            keep_reference=keep_reference,
+        )
+
+
+@dataclass
+class DeepSpeed(Torch):
+    """AdamW under DeepSpeed's ZeRO, in one process or several (`launch.nproc`, torchrun, SLURM).
+
+    The same options train the same parameters as `torch` does; a bfloat16 model has float32
+    parameters behind its own.
+
+    stage: what is split over the processes: 0 nothing, 1 the optimizer's state, 2 gradients too,
+        3 parameters too; whatever the stage, the numbers are the same.
+    micro_batch: rollouts in one forward and backward pass of each process.
+    offload_optimizer: keep its state and float32 parameters in CPU memory (stages 1 to 3).
+    offload_parameters: keep the parameters there too, between their uses (stage 3).
+    """
+
+    stage: int = 0
+    offload_optimizer: bool = False
+    offload_parameters: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stage not in (0, 1, 2, 3):
+            raise ValueError(f"stage is {self.stage}: choose 0, 1, 2 or 3")
+        if self.offload_optimizer and self.stage == 0:
+            raise ValueError(
+                "offload_optimizer needs a stage that has the optimizer's state apart: choose "
+                "stage=1, 2 or 3"
+            )
+        if self.offload_parameters and not (self.stage == 3 and self.offload_optimizer):
+            raise ValueError("offload_parameters needs stage=3, and offload_optimizer=true as well")
+
+    def check_installed(self) -> None:
+        """Raise ConfigError without the package, before anything is loaded."""
+        if importlib.util.find_spec("deepspeed") is None:
+            raise ConfigError(
+                "learner=deepspeed needs the package deepspeed: run `pip install "
+                "'resetrl[deepspeed]'`, or choose learner=torch"
+            )
+
+    def start(self, model: PreTrainedModel, keep_reference: bool = False) -> Learner:
+        self.check_installed()
+        from resetrl.learners.deepspeed.engine import Zero
+        from resetrl.learners.deepspeed.learner import DeepSpeedLearner
+
+        return DeepSpeedLearner(
+            model,
+            zero=Zero(self.stage, self.offload_optimizer, self.offload_parameters),
             lr=self.lr,
             weight_decay=self.weight_decay,
             betas=(self.beta1, self.beta2),

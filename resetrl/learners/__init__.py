@@ -1,1 +1,1 @@
-"""Parameters and optimizer: `torch` trains in one process."""
+"""Parameters and optimizer: `torch` trains in one process, `deepspeed` in several."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -32,6 +33,15 @@ def token_logprobs(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
     scaled = logits.float() / batch.temperature
     chosen = scaled.gather(-1, token_ids[:, 1:, None])[..., 0]
     return torch.nn.functional.pad(chosen - scaled.logsumexp(dim=-1), (1, 0))
+
+
+def trained_rows(batch: TokenBatch, loss: Loss) -> Tensor:
+    """The rows [K] that an update passes through the model, longest first."""
+    rows = torch.arange(len(batch.uids))
+    if loss.ignores_zero_advantage:
+        rows = rows[batch.advantages != 0]
+    lengths = batch.attention_mask[rows].sum(dim=1)
+    return rows[lengths.argsort(descending=True, stable=True)]
 
 
 class TorchLearner:
@@ -68,13 +78,9 @@ class TorchLearner:
 
     def update(self, batch: TokenBatch, loss: Loss) -> Update:
         """One optimizer step on the whole batch, in micro-batches of rows of similar length."""
-        rows = torch.arange(len(batch.uids))
-        if loss.ignores_zero_advantage:
-            rows = rows[batch.advantages != 0]
+        rows = trained_rows(batch, loss)
         if not len(rows):
             return Update(loss=0.0, grad_norm=0.0, metrics={"learner/trained_rollouts": 0.0})
-        lengths = batch.attention_mask[rows].sum(dim=1)
-        rows = rows[lengths.argsort(descending=True, stable=True)]
         self._model.train()
         self._optimizer.zero_grad(set_to_none=True)
         total = 0.0
@@ -91,7 +97,7 @@ class TorchLearner:
         if not math.isfinite(norm):
             self._refuse(f"its gradient has the norm {norm}", batch, rows, loss)
         self._optimizer.step()
-        num_tokens = int(lengths.sum())
+        num_tokens = int(batch.attention_mask[rows].sum())
         return Update(
             loss=total,
             grad_norm=norm,
@@ -104,7 +110,7 @@ class TorchLearner:
         self, batch: TokenBatch, rows: Tensor, loss: Loss
     ) -> tuple[Tensor, Mapping[str, float]]:
         """These rows' share of the loss, with gradient, and of its metrics."""
-        part = _to(take_rows(batch, rows), self._model.device)
+        part = to_device(take_rows(batch, rows), self._model.device)
         if loss.needs_reference:
             part = self._with_reference(part)
         logprobs = token_logprobs(self._model, part)
@@ -156,6 +162,8 @@ class TorchLearner:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
+        # Saving imports DeepSpeed where it is installed, which warns unless told of a device.
+        os.environ.setdefault("DS_ACCELERATOR", self._model.device.type)
         if is_adapted(self._model):
             save_adapters(self._model, folder)
         else:
@@ -188,7 +196,8 @@ class TorchLearner:
             )
 
 
-def _to(batch: TokenBatch, device: torch.device) -> TokenBatch:
+def to_device(batch: TokenBatch, device: torch.device) -> TokenBatch:
+    """The batch with what a loss reads of it on a device."""
     return dataclasses.replace(
         batch,
         token_ids=batch.token_ids.to(device),

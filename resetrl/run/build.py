@@ -23,6 +23,7 @@ from resetrl.interfaces import (
 from resetrl.method import Inference, Method, Session
 from resetrl.models import LoadedModel, ModelConfig
 from resetrl.plugins import Registry
+from resetrl.ranks import ALONE, Ranks
 from resetrl.run.config import RunConfig
 from resetrl.splits import GroupSplit
 from resetrl.step import Resets
@@ -175,15 +176,25 @@ def build_verifier(config: InferenceConfig, registry: Registry, task: Task) -> V
     return GuardedVerifier(verifier, registry.origin(verifier), config.verifier_timeout)
 
 
+def build_learner(config: RunConfig, registry: Registry) -> LearnerSpec:
+    """The learner's component, which is not started yet."""
+    return cast(LearnerSpec, build_component(registry, "learner", config.learner))
+
+
 def build_session(
-    config: RunConfig, registry: Registry, task: Task, loaded: LoadedModel, method: Method
+    config: RunConfig,
+    registry: Registry,
+    task: Task,
+    loaded: LoadedModel,
+    method: Method,
+    ranks: Ranks = ALONE,
 ) -> Session:
     """The running parts: policy and learner on the loaded model, and the verifier."""
     policy = start_policy(config, registry, loaded)
-    spec = cast(LearnerSpec, build_component(registry, "learner", config.learner))
+    spec = build_learner(config, registry)
     inference = build_inference(config, registry, task, loaded, policy)
     learner = spec.start(loaded.model, keep_reference=method.loss.needs_reference)
     tolerance = config.sync_tolerance
     if tolerance is None:
         tolerance = 1e-3 if config.model.dtype == "float32" else 0.05
-    return Session(**vars(inference), learner=learner, sync_tolerance=tolerance)
+    return Session(**vars(inference), learner=learner, sync_tolerance=tolerance, ranks=ranks)

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 
 from resetrl.errors import CheckpointError
 from resetrl.interfaces import Learner
+from resetrl.ranks import ALONE, Ranks
 from resetrl.run.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -45,15 +46,20 @@ def save_checkpoint(
     ledger: Ledger,
     config_hash: str,
     keep: int,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Write `checkpoints/step_000020` atomically and drop all but the newest `keep`.
 
     With the tokenizer beside the parameters it is a folder that `model.path` and others load.
+    All ranks call it, because the learner needs them; rank 0 writes.
     Raises CheckpointError, with every earlier checkpoint intact, if the disk refuses.
     """
     parent = run_folder / "checkpoints"
     final = parent / f"step_{step:06d}"
     draft = parent / f".draft_{step:06d}"
+    if not ranks.is_first:
+        learner.save(draft)
+        return final
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)

@@ -14,11 +14,13 @@ from resetrl.run.compose import (
     compose,
     load_config,
     method_names,
+    run_folder,
     run_with_hydra,
     to_run_config,
 )
 from resetrl.run.config import config_dir
-from resetrl.run.job import resume_run, start_run
+from resetrl.run.job import Surroundings, resume_run, start_run
+from resetrl.run.launch import check_manifests, joined, num_started
 from resetrl.run.override_files import expand
 from resetrl.run.overrides import plain_values, plugin_paths
 from resetrl.run.trained import find_folder
@@ -35,6 +37,11 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
     if multirun and not choices:
         from resetrl.sweep.command import sweep
 
+        if num_started() > 1:
+            raise ConfigError(
+                "a sweep starts the processes of its cells itself: leave torchrun out and give "
+                "launch.nproc"
+            )
         if resume is not None:
             raise ConfigError("resume= goes on with one run: for a sweep write sweep.resume=")
         sweep(overrides, console)
@@ -54,18 +61,29 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
         to_run_config(config)
         console.print(OmegaConf.to_yaml(config), markup=False, soft_wrap=True)
     else:
-        run_with_hydra(
-            overrides,
-            registry,
-            lambda config, folder: start_run(config, folder, registry, console),
-        )
+        _start(overrides, registry, console)
+
+
+def _start(overrides: Sequence[str], registry: Registry, console: Console) -> None:
+    with joined() as ranks:
+        if ranks.num > 1:
+            check_manifests(ranks, registry)
+            # One folder for all, because its name may hold the time.
+            folder = ranks.on_first(lambda: run_folder(overrides, registry))
+            overrides = [*overrides, f"hydra.run.dir='{folder}'"]
+            console.quiet = not ranks.is_first
+        given = Surroundings(registry, console, ranks)
+        run_with_hydra(overrides, registry, lambda config, folder: start_run(config, folder, given))
 
 
 def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
     folder = find_folder(where, overrides, "resume")
     config = load_config(folder, overrides)
     registry = load_plugins(plugin_paths(config.get("plugin_paths")))
-    resume_run(config, folder, registry, console)
+    with joined() as ranks:
+        check_manifests(ranks, registry)
+        console.quiet = not ranks.is_first
+        resume_run(config, folder, Surroundings(registry, console, ranks))
 
 
 def _print_choices(registry: Registry, console: Console) -> None:

@@ -45,7 +45,7 @@ class Primary:
 TRAIN = Primary("train", RunConfig)
 Typed = TypeVar("Typed")
 
-MAY_CHANGE_ON_RESUME = ("steps", "stop", "tracking", "checkpoint")
+MAY_CHANGE_ON_RESUME = ("steps", "stop", "tracking", "checkpoint", "launch")
 """Keys that do not change what a step computes; the rest of the configuration is the run."""
 
 
@@ -146,6 +146,12 @@ def compose(overrides: Sequence[str], registry: Registry, primary: Primary = TRA
     ):
         config = hydra.compose_config(primary.name, for_hydra(overrides), run_mode=_single_run())
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def run_folder(overrides: Sequence[str], registry: Registry) -> str:
+    """The folder that hydra would give a run that starts now."""
+    (config,) = compose_all([overrides], registry)
+    return str(config.hydra.run.dir)
 
 
 def compose_all(cells: Sequence[Sequence[str]], registry: Registry) -> list[DictConfig]:

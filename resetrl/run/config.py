@@ -117,6 +117,19 @@ class StopConfig:
 
 
 @dataclass
+class LaunchConfig:
+    """The processes of a run, which share its prompts; they change no figure but by rounding.
+
+    nproc: processes to start on this machine; torchrun and others start theirs themselves.
+    """
+
+    nproc: int = 1
+
+    def __post_init__(self) -> None:
+        _at_least("launch.nproc", self.nproc, 1)
+
+
+@dataclass
 class RunConfig:
     """Everything a run depends on; resolved, it is the identity of the run.
 
@@ -160,6 +173,7 @@ class RunConfig:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     stop: StopConfig = field(default_factory=StopConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
     sync_tolerance: float | None = None
     save_rollouts_every: int = 10
     num_threads: int = 1

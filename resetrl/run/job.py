@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -15,15 +15,15 @@ from rich.console import Console
 
 from resetrl.errors import CheckpointError, ConfigError
 from resetrl.plugins import Registry, load_plugins
-from resetrl.run.checkpoint import Checkpoint, checkpoints, latest_checkpoint
+from resetrl.ranks import ALONE, Ranks
+from resetrl.run.checkpoint import checkpoints, latest_checkpoint
 from resetrl.run.compose import CONFIG_FILE, config_hash, load_config, save_config, to_run_config
+from resetrl.run.launch import check_manifests, check_processes, joined, run_in_processes
 from resetrl.run.ledger import Ledger
+from resetrl.run.overrides import plugin_paths
 from resetrl.run.tracking import read_journal
 from resetrl.run.tracking.journal import JOURNAL
 from resetrl.run.tracking.spool import CURVE, RUN_FILE, RunFile, read_run
-
-if TYPE_CHECKING:
-    from resetrl.run.loop import Trainer
 
 LOG_WIDTH = 160
 """Columns of what a cell prints, most likely into a log."""
@@ -33,18 +33,74 @@ Value = float | Mapping[str, float]
 """What a job returns: the last held-out accuracy, or the metrics that a search asks for."""
 
 
-def start_run(config: DictConfig, folder: Path, registry: Registry, console: Console) -> Value:
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run is given besides its configuration and folder.
+
+    `ranks` are its processes; `sweep` is the tracking key of the sweep it is a cell of.
+    """
+
+    registry: Registry
+    console: Console
+    ranks: Ranks = ALONE
+    sweep: str = ""
+
+
+def start_run(config: DictConfig, folder: Path, given: Surroundings) -> Value:
     """A new run in its own folder; returns what its sweeper wants to know of it."""
-    trainer = _build(config, folder, registry, console, None)
-    save_config(config, folder)
-    return _train(trainer, config, registry, console)
+    return _in_its_processes("start", config, folder, given)
 
 
-def resume_run(config: DictConfig, folder: Path, registry: Registry, console: Console) -> Value:
+def resume_run(config: DictConfig, folder: Path, given: Surroundings) -> Value:
     """Go on with the run in a folder from its newest checkpoint."""
-    checkpoint = latest_checkpoint(folder, config_hash(config))
-    trainer = _build(config, folder, registry, console, checkpoint)
-    return _train(trainer, config, registry, console)
+    return _in_its_processes("resume", config, folder, given)
+
+
+def _in_its_processes(how: str, config: DictConfig, folder: Path, given: Surroundings) -> Value:
+    """Run here, or in processes of its own where it wants several and has not got them."""
+    run = to_run_config(config)
+    if given.ranks.num > 1 or run.launch.nproc == 1:
+        return _run_here(how, config, folder, given)
+    from resetrl.run.build import build_learner
+
+    check_processes(run, build_learner(run, given.registry), run.launch.nproc)
+    text = OmegaConf.to_yaml(config, resolve=True)
+    args = (how, text, str(folder), given.sweep, given.console.width if given.sweep else None)
+    value: Value = run_in_processes(_run_as_rank, args, run.launch.nproc, given.console)
+    return value
+
+
+def _run_as_rank(how: str, text: str, folder: str, sweep: str, width: int | None) -> Value:
+    """What each of several processes does; `text` is the resolved configuration."""
+    from resetrl.cli import print_our_warnings
+
+    print_our_warnings()
+    config = OmegaConf.create(text)
+    assert isinstance(config, DictConfig)
+    with joined() as ranks:
+        registry = load_plugins(plugin_paths(config.plugin_paths))
+        check_manifests(ranks, registry)
+        console = Console(highlight=False, width=width, quiet=not ranks.is_first)
+        return _run_here(how, config, Path(folder), Surroundings(registry, console, ranks, sweep))
+
+
+def _run_here(how: str, config: DictConfig, folder: Path, given: Surroundings) -> Value:
+    """`start` a run, `resume` it, or take it as a `cell` of a sweep from where it is."""
+    from resetrl.run.loop import build_trainer, run_trainer
+    from resetrl.run.summary import print_summary
+
+    checkpoint = None
+    if how == "resume" or (how == "cell" and checkpoints(folder)):
+        checkpoint = latest_checkpoint(folder, config_hash(config))
+    what = "the model" if checkpoint is None else f"the checkpoint of step {checkpoint.step}"
+    with given.console.status(f"loading {what}"):
+        trainer = build_trainer(config, folder, given.registry, checkpoint, given.ranks)
+    if how != "resume":
+        given.ranks.on_first(lambda: save_config(config, folder, is_new=how == "start"))
+    outcome = run_trainer(trainer, config, given.registry, given.console, given.sweep)
+    if given.ranks.is_first:
+        print_summary(outcome, given.console)
+    return outcome.value
 
 
 @dataclass(frozen=True)
@@ -71,8 +127,12 @@ class TrainJob:
         return run_cell(config, folder, registry, Console(width=LOG_WIDTH), key)
 
     def num_cores(self, config: DictConfig) -> int:
-        """The CPU threads of the learner and the policy."""
+        """The CPU threads of the learner and the policy, in each process."""
         return int(config.num_threads)
+
+    def num_processes(self, config: DictConfig) -> int:
+        """The processes of a cell."""
+        return int(config.launch.nproc)
 
     def config_hash(self, config: DictConfig) -> str:
         """Identifies what a cell computes; how many steps it takes is not part of it."""
@@ -114,7 +174,6 @@ def run_cell(
 
     Raises ConfigError if the folder holds another run.
     """
-    checkpoint = None
     if (folder / CONFIG_FILE).exists():
         if config_hash(load_config(folder, [])) != config_hash(config):
             raise ConfigError(
@@ -122,11 +181,10 @@ def run_cell(
             )
         if checkpoints(folder):
             checkpoint = latest_checkpoint(folder, config_hash(config))
-    if checkpoint is not None and _is_at_its_end(checkpoint.step, checkpoint.ledger, config):
-        return _settle(folder)
-    trainer = _build(config, folder, registry, console, checkpoint)
-    save_config(config, folder, is_new=False)
-    return _train(trainer, config, registry, console, sweep)
+            if _is_at_its_end(checkpoint.step, checkpoint.ledger, config):
+                return _settle(folder)
+    given = Surroundings(registry, console, sweep=sweep)
+    return _in_its_processes("cell", config, folder, given)
 
 
 def _settle(folder: Path) -> float:
@@ -161,31 +219,6 @@ def _as_journaled(folder: Path) -> tuple[int, float | None, Ledger]:
         metrics.update(record.metrics)
         step = record.step if "eval/accuracy" in record.metrics else step
     return step, metrics.get("eval/accuracy"), Ledger.from_metrics(metrics)
-
-
-def _build(
-    config: DictConfig,
-    folder: Path,
-    registry: Registry,
-    console: Console,
-    checkpoint: Checkpoint | None,
-) -> Trainer:
-    from resetrl.run.loop import build_trainer
-
-    what = "the model" if checkpoint is None else f"the checkpoint of step {checkpoint.step}"
-    with console.status(f"loading {what}"):
-        return build_trainer(config, folder, registry, checkpoint)
-
-
-def _train(
-    trainer: Trainer, config: DictConfig, registry: Registry, console: Console, sweep: str = ""
-) -> Value:
-    from resetrl.run.loop import run_trainer
-    from resetrl.run.summary import print_summary
-
-    outcome = run_trainer(trainer, config, registry, console, sweep)
-    print_summary(outcome, console)
-    return outcome.value
 
 
 @functools.cache

@@ -30,12 +30,15 @@ from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
 from resetrl.plugins import Registry
-from resetrl.run.build import build_method, build_session, build_task
+from resetrl.ranks import ALONE, Ranks
+from resetrl.record import combined_phases
+from resetrl.run.build import build_learner, build_method, build_session, build_task
 from resetrl.run.checkpoint import Checkpoint, save_checkpoint, weights_hash
 from resetrl.run.compose import config_hash, flat_dict, to_run_config
 from resetrl.run.config import RunConfig
 from resetrl.run.context import Evaluation, RunContext
 from resetrl.run.data import PromptMaker, problems_hash, problems_of_step
+from resetrl.run.launch import check_processes
 from resetrl.run.ledger import Ledger
 from resetrl.run.progress import Progress
 from resetrl.run.rollouts import RolloutLog
@@ -90,7 +93,7 @@ class Trainer:
 
         Evaluates before the first step; evaluates and checkpoints on the way and after the last.
         """
-        tell = partial(tell_observers, registry)
+        ranks, tell = self.session.ranks, partial(tell_all, self.session.ranks, registry)
         error: BaseException | None = None
         evaluations: list[Evaluation] = []
         checkpoint, budget = self.folder, None
@@ -116,7 +119,9 @@ class Trainer:
             error = caught
             raise
         finally:
-            tell("resetrl_run_finished", run=context, error=error)
+            # By rank 0 alone: where one rank has failed, the others cannot be asked.
+            if ranks.is_first:
+                tell_observers(registry, "resetrl_run_finished", run=context, error=error)
         return Outcome(
             self.folder,
             step,
@@ -124,7 +129,7 @@ class Trainer:
             evaluations,
             self.ledger,
             checkpoint,
-            "" if error else weights_hash(checkpoint),
+            weights_hash(checkpoint) if ranks.is_first and not error else "",
             value=evaluations[-1].accuracy,
             pruned=str(error) if error else "",
         )
@@ -137,8 +142,9 @@ class Trainer:
         problems = problems_of_step(
             self.training, step, self.config.prompts_per_step, self.config.seed
         )
-        with blaming(self.session.task, "task", [problem.uid for problem in problems]):
-            prompts = [self.maker.prompt(problem) for problem in problems]
+        mine = self.session.ranks.share(problems)
+        with blaming(self.session.task, "task", [problem.uid for problem in mine]):
+            prompts = [self.maker.prompt(problem) for problem in mine]
         record = train_step(step, prompts, self.method, self.session)
         self.ledger.add(record)
         return dataclasses.replace(record, metrics={**record.metrics, **self.ledger.metrics()})
@@ -146,21 +152,23 @@ class Trainer:
     def _evaluate(self, step: int, is_last: bool) -> Evaluation:
         """One completion of each held-out problem, and what the sampler makes of them."""
         meter = Meter(self.session.policy.counters, self.session.learner.num_parameters)
-        settings = self.config.evaluation
+        ranks, settings = self.session.ranks, self.config.evaluation
         sampling = Sampling(settings.temperature, settings.top_p)
         asked = [
             Asked.held_out(prompt, sampling, self.method.limits, self.config.seed)
-            for prompt in self.held_out
+            for prompt in ranks.share(self.held_out)
         ]
         judged = answer(asked, self.session, meter, phase="evaluate", verify_phase="evaluate")
-        verdicts = [verdict for _, verdict in judged]
         metrics: Mapping[str, float] = {}
-        if isinstance(self.method.sampler, SelfEvaluation):
+        if isinstance(self.method.sampler, SelfEvaluation) and judged:
             method = dataclasses.replace(self.method, sampling=sampling)
             inner = Meter(self.session.policy.counters, num_parameters=0)
             with meter.phase("evaluate"):
                 metrics = self.method.sampler.evaluate(judged, method, self.session, inner)
-        usage = meter.usage()["evaluate"]
+        metrics = _mean_metrics(ranks.gather((metrics, len(judged))))
+        usage = combined_phases(ranks.gather(meter.usage()))["evaluate"]
+        judged = ranks.join(judged)
+        verdicts = [verdict for _, verdict in judged]
         self.ledger.add_evaluation(usage)
         return Evaluation(
             step=step,
@@ -181,7 +189,20 @@ class Trainer:
             self.ledger,
             self.config_hash,
             self.config.checkpoint.keep,
+            self.session.ranks,
         )
+
+
+def _mean_metrics(of_ranks: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
+    """Means over the problems of all ranks, from those over each rank's and their number."""
+    if len(of_ranks) == 1:
+        return dict(of_ranks[0][0])
+    total = sum(number for _, number in of_ranks)
+    names = dict.fromkeys(name for metrics, _ in of_ranks for name in metrics)
+    return {
+        name: sum(metrics[name] * number for metrics, number in of_ranks if number) / total
+        for name in names
+    }
 
 
 @contextmanager
@@ -209,16 +230,28 @@ def tell_observers(registry: Registry, hook: str, **news: object) -> None:
         ) from error
 
 
+def tell_all(ranks: Ranks, registry: Registry, hook: str, **news: object) -> None:
+    """Have rank 0 tell the observers; what comes of it, a pruning for one, reaches all ranks."""
+    ranks.on_first(lambda: tell_observers(registry, hook, **news))
+
+
 def build_trainer(
-    config: DictConfig, folder: Path, registry: Registry, resume_from: Checkpoint | None = None
+    config: DictConfig,
+    folder: Path,
+    registry: Registry,
+    resume_from: Checkpoint | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trainer:
     """Everything a run needs, checked before anything is generated or written."""
     run = to_run_config(config)
+    check_processes(run, build_learner(run, registry), ranks.num)
     torch.set_num_threads(run.num_threads)
+    if ranks.num > 1 and run.model.device == "cuda":
+        run.model.device = f"cuda:{ranks.local}"
     task = build_task(run, registry)
     method = build_method(run, registry)
     loaded = load_model(run.model, rng_seed=run.seed)
-    session = build_session(run, registry, task, loaded, method)
+    session = build_session(run, registry, task, loaded, method, ranks)
     with naming_components(registry):
         method.sampler.sample(0, [], method, session, Meter(session.policy.counters, 0))
     maker = PromptMaker(loaded, run.model, method.limits)
@@ -280,7 +313,7 @@ def run_trainer(
     """Train what `build_trainer` built, with tracking, saved rollouts and live progress.
 
     `sweep` is the tracking key of the sweep it belongs to. A run in whose folder a search left its
-    trial reports to that, and ends early if it is pruned.
+    trial reports to that, and ends early if it is pruned. Only rank 0 has observers.
     """
     context = RunContext(
         name=trainer.folder.name,
@@ -291,6 +324,8 @@ def run_trainer(
         plugins=registry.manifest(),
         console=console,
     )
+    if not trainer.session.ranks.is_first:
+        return trainer.run(context, registry)
     trial = trial_observer(trainer.folder)
     tags = {**provenance(trainer, registry), **(trial.link.tags if trial else {})}
     tracking = Tracking(trainer.config.tracking, tags=tags, parent=sweep)

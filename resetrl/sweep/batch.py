@@ -40,6 +40,10 @@ class ResumableTask(Protocol):
         """How many CPU cores a job uses."""
         ...
 
+    def num_processes(self, config: DictConfig) -> int:
+        """How many processes a job will have, each with a device of its own."""
+        ...
+
     def config_hash(self, config: DictConfig) -> str:
         """Identifies what a job computes."""
         ...
@@ -98,8 +102,8 @@ class Batch:
         with self.view:
             try:
                 while waiting or self.pool.numbers:
-                    while waiting and self.pool.has_room:
-                        self._begin(waiting.popleft())
+                    while waiting and self.pool.has_room() and self._begin(waiting[0]):
+                        waiting.popleft()
                         self.view.refresh()
                     for ended in self.pool.wait(LOOK_SECONDS):
                         self._end(ended)
@@ -109,29 +113,50 @@ class Batch:
                 self._settle_equals()
         return [self._returns[number] for number in self.numbers]
 
-    def _begin(self, number: int) -> None:
-        """Compose a cell and start it, unless its result is there or comes from another cell."""
+    def _begin(self, number: int) -> bool:
+        """Compose a cell and start it, unless its result is there or comes from another cell.
+
+        False if it has more processes than there is room for now.
+        """
         try:
-            config = self._configs[number] = self._compose(number)
+            if number not in self._configs:
+                self._configs[number] = self._compose(number)
+            config = self._configs[number]
+            num_processes = self._num_processes(config)
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
             self._fail(number, JobError(" ".join(str(error).split())))
-            return
+            return True
         cell = self.record.cells[number]
         folder = self.record.folder_of(cell)
         if isinstance(self.task, ResumableTask):
             first = self._firsts.setdefault(_identity(config), number)
             if first != number:
                 self.view.ended(self.record.change(number, same_as=first))
-                return
+                return True
             value = self.task.result(_task_config(config), folder)
             if value is not None:
                 self._returns[number] = self._return_of(number, JobStatus.COMPLETED, value)
                 self.view.found(self.record.change(number, state="done", value=value))
-                return
+                return True
+        if not self.pool.has_room(num_processes):
+            return False
         folder.mkdir(parents=True, exist_ok=True)
-        self.pool.start(number, self._payload(config), folder / LOG_FILE)
+        self.pool.start(number, self._payload(config), folder / LOG_FILE, num_processes)
         cell = self.record.change(number, state="running", value=None, reason="")
         self.view.started(cell, OmegaConf.select(config, "steps"))
+        return True
+
+    def _num_processes(self, config: DictConfig) -> int:
+        """A cell's processes; raises ConfigError if the devices will never do."""
+        if not isinstance(self.task, ResumableTask):
+            return 1
+        num = self.task.num_processes(_task_config(config))
+        if self.pool.devices and num > self.pool.num_slots:
+            raise ConfigError(
+                f"launch.nproc={num} needs as many device slots, and hydra.launcher has "
+                f"{self.pool.num_slots}: give more devices, or lower launch.nproc"
+            )
+        return num
 
     def _end(self, ended: Ended) -> None:
         import cloudpickle

@@ -27,8 +27,9 @@ from resetrl.sweep.record import Cell, SweepRecord, read_sweep
 class LauncherConfig:
     """The options of `hydra/launcher=resetrl`.
 
-    n_jobs: jobs at a time; null for one a device, or without devices as many as the cores allow.
-    devices: handed out one a job, as in `[cuda:0,cuda:1]`; a job sees its own only, as `cuda`.
+    n_jobs: jobs at a time, or processes where jobs have several (`launch.nproc`); null for one a
+        device, or without devices as many as the cores allow.
+    devices: handed out one a process, as in `[cuda:0,cuda:1]`; a job sees its own only, as `cuda`.
     """
 
     _target_: str = "hydra_plugins.resetrl_launcher.ResetrlLauncher"

@@ -9,10 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
-import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from resetrl.errors import ResetrlError
+from resetrl.run.launch import without_script
 from resetrl.sweep.job import run_job
 
 END_SECONDS = 30.0
@@ -55,39 +54,51 @@ class _Running:
     number: int
     process: ForkServerProcess
     answers: Connection
-    slot: int
+    slots: Sequence[int]
     started: float
     answer: bytes = b""
 
 
 @dataclass
 class JobPool:
-    """Runs jobs in processes, `n_jobs` at a time; job k of them gets `devices[k % len]`.
+    """Runs jobs in processes, as many at a time as `num_slots` hold; slot k has `devices[k % len]`.
 
-    The numbers of the jobs are the caller's. A device is `cpu`, `cuda:1` or `1`; the process sees
-    no other one. Without devices it sees what this process sees.
+    A job takes a slot for each process it will have. The numbers of the jobs are the caller's. A
+    device is `cpu`, `cuda:1` or `1`; a job sees those of its slots only. Without devices it sees
+    what this process sees.
     """
 
-    n_jobs: int
+    num_slots: int
     devices: Sequence[str] = ()
     _running: list[_Running] = field(default_factory=list, init=False)
 
-    @property
-    def has_room(self) -> bool:
-        return len(self._running) < self.n_jobs
+    def has_room(self, num_processes: int = 1) -> bool:
+        """Whether a job of so many processes may start now.
+
+        On CPU cores one alone may have more processes than there are slots.
+        """
+        if not self._running and not self.devices:
+            return True
+        return len(self._free_slots()) >= num_processes
+
+    def _free_slots(self) -> list[int]:
+        taken = {slot for job in self._running for slot in job.slots}
+        return [slot for slot in range(self.num_slots) if slot not in taken]
 
     @property
     def numbers(self) -> list[int]:
         """The jobs that run."""
         return [job.number for job in self._running]
 
-    def start(self, number: int, payload: Sequence[bytes], log: Path) -> None:
+    def start(
+        self, number: int, payload: Sequence[bytes], log: Path, num_processes: int = 1
+    ) -> None:
         """Start a job that writes to the end of `log`; see `resetrl.sweep.job.run_job`."""
-        slot = min(set(range(self.n_jobs)) - {job.slot for job in self._running})
+        slots = self._free_slots()[:num_processes]
         environment = dict(os.environ)
         if self.devices:
-            device = self.devices[slot % len(self.devices)]
-            environment["CUDA_VISIBLE_DEVICES"] = visible_device(device)
+            devices = [visible_device(self.devices[slot % len(self.devices)]) for slot in slots]
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(filter(None, devices))
         answers, reply = multiprocessing.Pipe(duplex=False)
         process = multiprocessing.get_context("forkserver").Process(
             target=run_job,
@@ -95,7 +106,7 @@ class JobPool:
             name=f"resetrl-job-{number}",
         )
         try:
-            with _without_script():
+            with without_script():  # cloudpickle sends what it defines by value
                 process.start()
         except (OSError, EOFError) as error:
             raise ResetrlError(
@@ -103,7 +114,7 @@ class JobPool:
                 "printed is above; run fewer jobs at a time if memory is short"
             ) from error
         reply.close()
-        self._running.append(_Running(number, process, answers, slot, time.monotonic()))
+        self._running.append(_Running(number, process, answers, slots, time.monotonic()))
 
     def wait(self, seconds: float) -> list[Ended]:
         """The jobs that have ended; waits so long for a first one."""
@@ -178,20 +189,6 @@ def warm_up(preload: Sequence[str]) -> None:
     forkserver.set_forkserver_preload(list(preload))
     with _interrupts_ignored():
         forkserver.ensure_running()
-
-
-@contextmanager
-def _without_script() -> Iterator[None]:
-    """Keep multiprocessing from running the script of this process again in the job's.
-
-    A job needs nothing of it: cloudpickle sends what the script defines by value.
-    """
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
 
 
 @contextmanager

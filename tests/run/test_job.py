@@ -16,7 +16,7 @@ from resetrl.errors import CheckpointError, ConfigError
 from resetrl.plugins import Registry, load_plugins
 from resetrl.run.compose import compose
 from resetrl.run.data import problems_hash
-from resetrl.run.job import TrainJob, run_cell, start_run
+from resetrl.run.job import Surroundings, TrainJob, run_cell, start_run
 from resetrl.run.tracking.spool import RunFile, read_run
 from resetrl.types import Problem
 
@@ -36,7 +36,7 @@ def config_of(registry: Registry, *overrides: str) -> DictConfig:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
-    start_run(config_of(registry, "steps=1"), folder, registry, QUIET)
+    start_run(config_of(registry, "steps=1"), folder, Surroundings(registry, QUIET))
     return folder
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from resetrl.plugins import load_plugins
 from resetrl.run.checkpoint import weights_hash
 from resetrl.run.compose import compose
-from resetrl.run.job import start_run
+from resetrl.run.job import Surroundings, start_run
 from resetrl.run.tracking.store import Store
 
 pytestmark = pytest.mark.usefixtures("quiet_mlflow")
@@ -149,7 +149,7 @@ def test_a_moved_sweep_resumes_what_is_not_done_from_its_checkpoint_to_the_same_
     registry = load_plugins(["moody.py"])
     overrides = ["method=srpo", "split=2x4", "plugin_paths=[moody.py]", "loss=moody", *SMALL]
     config = compose([*overrides, "tracking.enabled=false"], registry)
-    accuracy = start_run(config, tmp_path / "alone", registry, Console(quiet=True))
+    accuracy = start_run(config, tmp_path / "alone", Surroundings(registry, Console(quiet=True)))
     runs = (tmp_path / "alone", moved / "3-srpo-seed0")
     assert len({weights_hash(run / "checkpoints/step_000002") for run in runs}) == 1
     assert cells(moved)[3]["value"] == accuracy

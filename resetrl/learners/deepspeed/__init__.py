@@ -1,0 +1,1 @@
+"""Parameters and optimizer under DeepSpeed: the learner, its engine, its state on disk."""
