@@ -73,6 +73,8 @@ class DeepSpeedLearner:
         optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=weight_decay, betas=betas)
         self._engine = start_engine(self._module, zero, max_grad_norm, optimizer)
         self._num_ranks = dist.get_world_size()
+        if zero.stage == 0 and self._num_ranks == 1:  # it would copy every gradient, for nobody
+            self._engine.enable_backward_allreduce = False
         self._state = ZeroState(self._engine, self._module, model)
         self._backward_of_nothing(needs_reference=False, is_last=True)
         self._step()
