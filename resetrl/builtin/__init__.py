@@ -67,9 +67,9 @@ def resetrl_tasks() -> Components:
 
 @hookimpl
 def resetrl_engines() -> Components:
-    from resetrl.builtin.engines import Transformers
+    from resetrl.builtin.engines import Transformers, Vllm
 
-    return {"transformers": Transformers}
+    return {"transformers": Transformers, "vllm": Vllm}
 
 
 @hookimpl
