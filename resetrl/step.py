@@ -18,7 +18,7 @@ from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.metrics import draws_accuracy, step_metrics
 from resetrl.splits import GroupSplit, SeedPolicy, assign, draws_wanted
-from resetrl.sync import synchronise
+from resetrl.sync import rest, synchronise
 from resetrl.types import Group, Prompt, Sampled, StepRecord
 from resetrl.updates import train
 from resetrl.verification import without_errors
@@ -51,6 +51,7 @@ def train_step(
 
     # Masked loss -> optimizer steps: one over all rollouts, or several over parts of them.
     with meter.phase("learn") as work:
+        rest(session)
         update = train(step, sampled.groups, advantages, method, session)
         work.learned_tokens, work.scored_tokens = update.learned_tokens, update.scored_tokens
 

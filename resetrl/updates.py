@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from resetrl.errors import TrainingError
+from resetrl.mismatch import first_update
 from resetrl.rng import derive_seed
 from resetrl.types import Group, Update
 
@@ -65,7 +66,10 @@ def train(
             mask_prefix=method.mask_prefix,
         )
         try:
-            updates.append(session.learner.update(batch, method.loss))
+            if updates:
+                updates.append(session.learner.update(batch, method.loss))
+            else:
+                updates.append(first_update(batch, method.loss, session.learner))
         except TrainingError as error:
             if not updates:
                 raise

@@ -47,9 +47,9 @@ def resetrl_group_splits() -> Components:
 
 @hookimpl
 def resetrl_losses() -> Components:
-    from resetrl.builtin.losses import Clipped, SuffixMean
+    from resetrl.builtin.losses import Clipped, SuffixMean, TruncatedIS
 
-    return {"suffix_mean": SuffixMean, "clipped": Clipped}
+    return {"suffix_mean": SuffixMean, "clipped": Clipped, "truncated_is": TruncatedIS}
 
 
 @hookimpl

@@ -27,7 +27,7 @@ from resetrl.evaluate.setup import Setup, held_out_prompts, set_up
 from resetrl.interfaces import ResetSelector, Task
 from resetrl.models import LoadedModel
 from resetrl.prompts import verification_ids
-from resetrl.run.build import build_component, build_inference, start_policy
+from resetrl.run.build import build_component, build_inference, check_engine, start_policy
 from resetrl.run.compose import to_typed
 from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import saved_answer, write_answers
@@ -51,6 +51,7 @@ def run_correct(arguments: Sequence[str], *, print_config: bool = False) -> Path
     torch.set_num_threads(config.num_threads)
     with console.status("loading the model"):
         task = cast(Task, build_component(setup.registry, "task", config.task))
+        check_engine(config, setup.registry)
         loaded = setup.load_model(config.model)
         corrector = build_corrector(config, setup, task, loaded)
         prompts = held_out_prompts(config, task, loaded)

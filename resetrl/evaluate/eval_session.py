@@ -19,7 +19,7 @@ from resetrl.evaluate.setup import Setup, set_up
 from resetrl.evaluate.suite import LabelledTask, labelled_tasks, suite_name
 from resetrl.meter import Meter
 from resetrl.models import LoadedModel
-from resetrl.run.build import build_inference, start_policy
+from resetrl.run.build import build_inference, check_engine, start_policy
 from resetrl.run.compose import to_typed
 from resetrl.run.data import PromptMaker
 from resetrl.run.loop import naming_components
@@ -45,6 +45,7 @@ def run_eval(arguments: Sequence[str], *, print_config: bool = False) -> Path | 
     torch.set_num_threads(config.num_threads)
     with console.status("loading model and tasks"):
         tasks = labelled_tasks(config, setup.registry)
+        check_engine(config, setup.registry)
         loaded = setup.load_model(config.model)
     folder = setup.open_folder(ROOT, suite_name(config))
     context = setup.context(folder, console)

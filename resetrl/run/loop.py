@@ -30,7 +30,7 @@ from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
 from resetrl.plugins import Registry
-from resetrl.run.build import build_method, build_session, build_task
+from resetrl.run.build import build_method, build_session, build_task, check_engine
 from resetrl.run.checkpoint import Checkpoint, save_checkpoint, weights_hash
 from resetrl.run.compose import config_hash, flat_dict, to_run_config
 from resetrl.run.config import RunConfig
@@ -217,6 +217,7 @@ def build_trainer(
     torch.set_num_threads(run.num_threads)
     task = build_task(run, registry)
     method = build_method(run, registry)
+    check_engine(run, registry)
     loaded = load_model(run.model, rng_seed=run.seed)
     session = build_session(run, registry, task, loaded, method)
     with naming_components(registry):
