@@ -1,4 +1,7 @@
-"""What the policy says to vLLM and makes of its tokens; token 3 is the delimiter, 4 a box, 1 EOS."""
+"""What the policy says to vLLM and makes of its tokens.
+
+Token 3 is the delimiter, 4 opens a box, 1 is EOS.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,12 @@ from resetrl.interfaces import Sleeper
 from resetrl.types import Limits, Prefix, Request, Sampling
 
 LIMITS = Limits(max_thoughts=4, max_thought_len=8, max_completion_len=40)
+NO_PREFIX = Prefix()
 LOAD = ["start_update", "update", "finish_update", "reset_cache"]
 
 
-def ask(prompt: tuple[int, ...], prefix: Prefix = Prefix(), limits: Limits = LIMITS) -> Request:
-    return Request(prompt, 11, Sampling(0.7, 0.9), limits, prefix)
+def ask(prompt: tuple[int, ...], prefix: Prefix = NO_PREFIX) -> Request:
+    return Request(prompt, 11, Sampling(0.7, 0.9), LIMITS, prefix)
 
 
 def test_each_request_is_ended_with_the_token_that_completes_it() -> None:

@@ -1,4 +1,4 @@
-"""The worker process: what is said when it dies, hangs or refuses, and that it never stays behind."""
+"""The worker process: what is said when it dies, hangs or refuses; it never stays behind."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def make_session(tiny: LoadedModel, policy: Any, learner: Any) -> Session:
 
 
 def changed_learner(tiny: LoadedModel) -> Any:
-    """A learner of a copy of the tiny policy, whose embeddings are tied, after an optimizer step."""
+    """A learner of a copy of the tiny policy, whose embeddings are tied, one optimizer step on."""
     learner = Torch(lr=0.05).start(copy.deepcopy(tiny.model))
     learner.update(sample_batch(), SuffixMean())
     return learner

@@ -73,7 +73,7 @@ def test_an_interpreter_without_vllm_is_told_how_to_get_it() -> None:
 
 
 def test_what_is_no_interpreter_is_refused() -> None:
-    with pytest.raises(ConfigError, match="engine.python=/no/python is no program"):
+    with pytest.raises(ConfigError, match=r"engine\.python=/no/python is no program"):
         find_vllm("/no/python")
     with pytest.raises(ConfigError, match=r"engine.python=\S*false is no Python interpreter"):
         find_vllm("false")
