@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class VllmPolicy:
     """Generates in a vLLM process that has parameters of its own.
 
-    Every token goes to the request's `CompletionBuilder` as soon as it is drawn, and a request
-    that this completes is ended in vLLM, so that completions end exactly as in other engines.
+    Every token goes to the request's `CompletionBuilder`, and a request that this completes is
+    ended in vLLM, so that completions end exactly as in other engines.
     The first parameters come from `initial`, at the first request unless a sync came before.
 
     shapes: the parameters of the model and their shapes, as the learner names them.
@@ -100,10 +100,13 @@ class VllmPolicy:
             for index, token, logprob in zip(
                 step["indices"], step["tokens"], step["logprobs"], strict=True
             ):
-                if builders[index].push(token, logprob, self._pieces[token]):
+                builder = builders[index]
+                if builder.stop is not None:
+                    continue  # vllm was one step ahead
+                self.counters.generated_tokens += 1
+                if builder.push(token, logprob, self._pieces[token]):
                     ended.append(index)
             self.channel.send({"end": ended})
-            self.counters.generated_tokens += len(step["indices"])
             for index, cached in zip(step["indices"], step["cached"], strict=True):
                 if index not in started:
                     started.add(index)

@@ -69,6 +69,9 @@ class Trainer:
 
     def send(self, **message: Any) -> Any:
         self.connection.send_bytes(json.dumps(message).encode())
+        return self.receive()
+
+    def receive(self) -> Any:
         return json.loads(self.connection.recv_bytes())
 
 
@@ -89,8 +92,9 @@ def trainer() -> Iterator[Trainer]:
     assert not thread.is_alive()
 
 
-def test_a_wave_goes_step_by_step_until_the_trainer_has_ended_all(trainer: Trainer) -> None:
-    asked = [{"token_ids": [1, 2], "max_tokens": 9}, {"token_ids": [3], "max_tokens": 1}]
+def test_a_wave_goes_on_until_the_trainer_has_ended_all(trainer: Trainer) -> None:
+    """What it ends after one step is still part of the next."""
+    asked = [{"token_ids": [1, 2], "max_tokens": 9}, {"token_ids": [3], "max_tokens": 9}]
     first = trainer.send(op="generate", salt="7", requests=asked)
     assert first == {
         "indices": [0, 1],
@@ -98,8 +102,12 @@ def test_a_wave_goes_step_by_step_until_the_trainer_has_ended_all(trainer: Train
         "logprobs": [-0.25, -0.25],
         "cached": [32, 32],
     }
-    assert trainer.send(end=[1])["indices"] == [0]
-    assert trainer.send(end=[0]) == {}
+    assert trainer.receive()["indices"] == [0, 1]
+    trainer.connection.send_bytes(b'{"end": [1]}')
+    assert trainer.receive()["indices"] == [0]
+    trainer.connection.send_bytes(b'{"end": [0]}')
+    trainer.connection.send_bytes(b'{"end": []}')
+    assert trainer.receive() == {}
     assert trainer.engine.told == [
         ("1-0", {"prompt_token_ids": [1, 2], "cache_salt": "7"}),
         ("1-1", {"prompt_token_ids": [3], "cache_salt": "7"}),

@@ -4,13 +4,15 @@ Messages are JSON, one reply each, `{"error": "..."}` where something went wrong
 
     settings of EngineArgs          first of all; the reply {} means ready
     {"op": "generate", ...}         a wave: after each engine step {"indices", "tokens",
-                                    "logprobs", "cached"}, to which the trainer answers with the
-                                    indices to end; {} when no request is left
+                                    "logprobs", "cached"}, to which the trainer answers with
+                                    {"end": indices}; {} when no request is left
     {"op": "start_update"}, {"op": "update", ...}, {"op": "finish_update"}   new weights
     {"op": "reset_cache"}           the reply {"reset": false} means that nothing was forgotten
     {"op": "sleep"}, {"op": "wake", "tags": [...]}   memory of a colocated engine
 
-Which tokens end a completion is decided by the trainer alone, token by token.
+Which tokens end a completion is decided by the trainer alone, token by token, while the next
+step is already computed: a request that it ends has drawn one token too many, always just one, so
+that the same requests are always computed in the same batches.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class Server:
 
     def do_generate(self, message: Message) -> Message:
         self._num_waves += 1
-        engine, names = self._engine, {}
+        engine, names, unanswered = self._engine, {}, 0
         for index, request in enumerate(message["requests"]):
             name = f"{self._num_waves}-{index}"
             names[name] = index
@@ -81,10 +83,18 @@ class Server:
                     "cached": [output.num_cached_tokens or 0 for output in outputs],
                 }
             )
-            ended = self._receive()["end"]
-            if ended:
-                engine.abort_request([f"{self._num_waves}-{index}" for index in ended])
+            if unanswered:
+                self._end_requests()
+            unanswered = 1
+        if unanswered:
+            self._receive()
         return {}
+
+    def _end_requests(self) -> None:
+        """Abort what the trainer ends in answer to the step before."""
+        names = [f"{self._num_waves}-{index}" for index in self._receive()["end"]]
+        if names:
+            self._engine.abort_request(names)
 
     def do_start_update(self, message: Message) -> Message:
         self._engine.collective_rpc("start_weight_update")
