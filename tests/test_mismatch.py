@@ -63,9 +63,7 @@ def test_micro_batches_add_up_to_the_metrics_of_the_whole() -> None:
     """(1 + 2 + 0.5)^2 / (3 x (1 + 4 + 0.25)) = 12.25 / 15.75."""
     batch = make_batch([-1.0, -1.0], [True, True])
     other = make_batch([-1.0], [True])
-    learner = FixedLearner(
-        ([-1.0, -1.0 + math.log(2)], batch), ([-1.0 - math.log(2)], other)
-    )
+    learner = FixedLearner(([-1.0, -1.0 + math.log(2)], batch), ([-1.0 - math.log(2)], other))
     metrics = first_update(batch, SuffixMean(), learner).metrics  # type: ignore[arg-type]
     assert metrics["mismatch/ess"] == pytest.approx(12.25 / 15.75)
     assert metrics["mismatch/max_ratio"] == pytest.approx(2.0)

@@ -17,6 +17,7 @@ from resetrl.engines.vllm.setup import (
     shares_device,
 )
 from resetrl.engines.vllm.transfer import expected_shapes
+from resetrl.lora import weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -51,7 +52,7 @@ def start(
         eos_ids=frozenset(eos_ids(model, tokenizer)),
         context_len=context_len(options, config),
         shapes=expected_shapes(config),
-        initial=lambda: iter(model.state_dict().items()),
+        initial=lambda: ((weight.name, weight.whole()) for weight in weights(model)),
         on_device=on_device,
         sleeps=options.sleep,
     )

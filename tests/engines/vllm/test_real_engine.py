@@ -26,10 +26,11 @@ from resetrl.builtin.losses import SuffixMean
 from resetrl.engines.vllm.policy import VllmPolicy
 from resetrl.errors import EngineError, SyncError
 from resetrl.interfaces import Policy
+from resetrl.lora import Lora
 from resetrl.method import Session
 from resetrl.models import LoadedModel, ModelConfig, load_model
 from resetrl.step import rest
-from resetrl.sync import synchronise
+from resetrl.sync import probe_gap, synchronise
 from resetrl.testing import FakeTask, contract_for, random_llama, word_level_tokenizer
 from resetrl.testing.contracts import Check, title
 from resetrl.testing.contracts.learner import sample_batch
@@ -178,6 +179,18 @@ def test_new_parameters_arrive_tied_embeddings_included(
     tiny_policy.sync(Torch().start(tiny.model))
     session = make_session(tiny, tiny_policy, changed_learner(tiny))
     rest(session)
+    assert synchronise(session)["sync/probe_gap"] < 1e-4
+
+
+def test_a_step_of_adapters_changes_what_vllm_draws_as_it_changes_the_learner(
+    tiny: LoadedModel, tiny_policy: VllmPolicy
+) -> None:
+    adapted = load_model(ModelConfig(lora=Lora(rank=4)))
+    learner = Torch(lr=0.05).start(adapted.model)
+    session = make_session(tiny, tiny_policy, learner)
+    assert synchronise(session)["sync/probe_gap"] < 1e-4
+    learner.update(sample_batch(), SuffixMean())
+    assert probe_gap(session) > 1e-3
     assert synchronise(session)["sync/probe_gap"] < 1e-4
 
 
