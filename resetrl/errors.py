@@ -34,6 +34,10 @@ class CheckpointError(ResetrlError):
     """A checkpoint is missing, damaged, or belongs to another run."""
 
 
+class EngineError(ResetrlError):
+    """The process of an engine did not start, died, hangs, or refuses what it is asked."""
+
+
 class SyncError(ResetrlError):
     """The policy does not draw from the learner's parameters: a sync was dropped or partial."""
 

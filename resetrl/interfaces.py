@@ -28,7 +28,7 @@ from resetrl.types import (
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from resetrl.meter import Meter
     from resetrl.method import Method, Session
@@ -60,6 +60,15 @@ class Policy(Protocol):
         is to be exhausted on every rank. Raises `resetrl.errors.SyncError` where parameters are
         missing or left over.
         """
+        ...
+
+
+@runtime_checkable
+class Sleeper(Protocol):
+    """A policy that may share its device with the learner and can give its memory up meanwhile."""
+
+    def sleep(self) -> None:
+        """Give weights and caches up; the next `sync` wakes it. Does nothing if it shares none."""
         ...
 
 
@@ -252,6 +261,18 @@ class Engine(Protocol):
     ) -> Policy: ...
 
 
+@runtime_checkable
+class ModelChecker(Protocol):
+    """An engine that can tell from a model's configuration, or none at all, that it will not do."""
+
+    def check(self, config: PretrainedConfig, num_processes: int) -> None:
+        """Called before any parameter is read; raises ConfigError with the setting to change.
+
+        `num_processes` are those of the run, each of which starts the engine.
+        """
+        ...
+
+
 class LearnerSpec(Protocol):
     """The component behind `learner=`: starts a learner."""
 
@@ -287,12 +308,14 @@ __all__ = [
     "LearnerSpec",
     "Limits",
     "Loss",
+    "ModelChecker",
     "Policy",
     "Prompt",
     "ResetSelector",
     "Sampler",
     "SelectorContext",
     "SelfEvaluation",
+    "Sleeper",
     "StepChecker",
     "Task",
     "Verifier",

@@ -29,7 +29,7 @@ from resetrl.lora import (
 from resetrl.thoughts import BOX_OPENING, DELIMITER
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = ("float32", "bfloat16")
 MIN_CONTEXT = 64
@@ -137,6 +137,17 @@ def load_model(config: ModelConfig, weights: Path | None = None, rng_seed: int =
         tokenizer.pad_token = tokenizer.eos_token
     _without_dropout(model)
     return LoadedModel(model.to(device).eval(), tokenizer)
+
+
+def read_config(config: ModelConfig) -> PretrainedConfig:
+    """The configuration of a model alone, with the dtype it would be loaded in; ModelError."""
+    from transformers import AutoConfig
+
+    place = _locate(config.path)
+    with _quiet(), _in_one_sentence(config, "configuration"):
+        read: PretrainedConfig = AutoConfig.from_pretrained(place.folder, **place.options)
+    read.dtype = config.dtype
+    return read
 
 
 def _locate(path: str) -> _Place:

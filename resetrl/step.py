@@ -19,7 +19,7 @@ from resetrl.method import Method, Session
 from resetrl.metrics import draws_accuracy
 from resetrl.record import Share, whole_record
 from resetrl.splits import GroupSplit, SeedPolicy, assign, draws_wanted
-from resetrl.sync import synchronise
+from resetrl.sync import rest, synchronise
 from resetrl.types import Group, Prompt, Sampled, StepRecord
 from resetrl.updates import train
 from resetrl.verification import without_errors
@@ -55,6 +55,7 @@ def train_step(
 
     # Masked loss -> optimizer steps: one over all rollouts, or several over parts of them.
     with meter.phase("learn") as work:
+        rest(session)
         update = train(step, sampled.groups, advantages, method, session, work)
 
     # New parameters -> the policy, with a probe that they arrived.

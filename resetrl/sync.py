@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from resetrl.errors import SyncError
+from resetrl.interfaces import Sleeper
 from resetrl.types import Group, Limits, Problem, Prompt, Request, Rollout, Sampling, Verdict
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ def synchronise(session: Session) -> Mapping[str, float]:
             "or its prefix cache are stale, or the tolerance is below the rounding of this model"
         )
     return {"sync/probe_gap": gap}
+
+
+def rest(session: Session) -> None:
+    """Have a policy on the learner's device give its memory up; `synchronise` wakes it."""
+    if isinstance(session.policy, Sleeper):
+        session.policy.sleep()
 
 
 def probe_gap(session: Session) -> float:

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from resetrl.errors import TrainingError
+from resetrl.mismatch import first_update, is_largest, with_mismatch
 from resetrl.rng import derive_seed
 from resetrl.types import Group, Update
 
@@ -76,7 +77,10 @@ def train(
             num_loss_tokens=ranks.total(batch.num_loss_tokens),
         )
         try:
-            mine = session.learner.update(batch, method.loss)
+            if updates:
+                mine = session.learner.update(batch, method.loss)
+            else:
+                mine = first_update(batch, method.loss, session.learner)
         except TrainingError as error:
             if not updates:
                 raise
@@ -87,7 +91,7 @@ def train(
             ) from error
         work.learned_tokens += mine.learned_tokens
         work.scored_tokens += mine.scored_tokens
-        updates.append(summed_update(ranks.gather(mine)))
+        updates.append(with_mismatch(summed_update(ranks.gather(mine))))
     return mean_update(updates)
 
 
@@ -114,7 +118,12 @@ def summed_update(shares: Sequence[Update]) -> Update:
     return Update(
         loss=sum(share.loss for share in shares),
         grad_norm=shares[0].grad_norm,
-        metrics={name: sum(share.metrics.get(name, 0.0) for share in shares) for name in names},
+        metrics={
+            name: (max if is_largest(name) else sum)(
+                share.metrics[name] for share in shares if name in share.metrics
+            )
+            for name in names
+        },
         learned_tokens=sum(share.learned_tokens for share in shares),
         scored_tokens=sum(share.scored_tokens for share in shares),
     )

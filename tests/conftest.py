@@ -9,6 +9,14 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--vllm-python",
+        default="",
+        help="a Python interpreter that has vLLM, for the tests marked vllm (`make test-vllm`)",
+    )
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_torch_thread() -> None:
     """Two pytest runs on two cores otherwise wait for each other."""

@@ -105,8 +105,8 @@ def error_of(*paths: Path) -> str:
         ),
         ("verifier", ["exact", "math", "multiple_choice", "short_answer", "yes_no"]),
         ("split", ["1x4", "1x8", "2x4", "grpo"]),
-        ("loss", ["clipped", "suffix_mean"]),
-        ("engine", ["transformers"]),
+        ("loss", ["clipped", "suffix_mean", "truncated_is"]),
+        ("engine", ["transformers", "vllm"]),
         ("learner", ["deepspeed", "torch"]),
     ],
 )

@@ -18,7 +18,17 @@ from resetrl.testing import (
     make_problems,
 )
 from resetrl.testing.fakes import FakeTokenizer
-from resetrl.types import Group, Limits, Prefix, Prompt, Sampled, Sampling, Selection, Verdict
+from resetrl.types import (
+    Group,
+    Limits,
+    Prefix,
+    Prompt,
+    Sampled,
+    Sampling,
+    Selection,
+    Update,
+    Verdict,
+)
 from resetrl.waves import generate_wave, sample_wave
 
 ONE_BY_FOUR = GroupSplit(4, (4,))
@@ -109,6 +119,32 @@ def test_the_oracle_and_uniform_run_the_same_step_without_asking_the_policy():
         record = train_step(1, make_prompts(1), make_method(selector=selector), session)
         assert [group.kind for group in record.groups] == ["base", "reset"]
     assert record.metrics["localization/drawn"] == 1.0
+
+
+class Colocated(ScriptedPolicy):
+    """A policy on the learner's device; `order` notes what happens when."""
+
+    order: list
+
+    def generate(self, requests):
+        self.order.append("generate")
+        return super().generate(requests)
+
+    def sleep(self):
+        self.order.append("sleep")
+
+    def sync(self, learner):
+        self.order.append("sync")
+        return False
+
+
+def test_a_colocated_policy_sleeps_while_the_learner_works():
+    policy = Colocated([*DRAWS, *DRAWS])
+    policy.order = []
+    session = make_session(policy)
+    session.learner.update = lambda batch, loss: policy.order.append("update") or Update(0.0, 0.0)
+    train_step(1, make_prompts(1), make_method(split=GroupSplit(8)), session)
+    assert policy.order == ["generate", "sleep", "update", "sync"]
 
 
 def test_grpo_is_one_group_of_fresh_rollouts():

@@ -56,7 +56,7 @@ def run_fresh(
     torch.set_num_threads(config.num_threads)
     task = cast(Task, build_component(setup.registry, "task", config.task))
     with console.status("loading the model"):
-        loaded = setup.load_model(config.model)
+        loaded = setup.load_model(config)
         fresh = build_fresh(config, setup, task, loaded)
         prompts = held_out_prompts(config, task, loaded)
     folder = setup.open_folder(ROOT, setup.config.task.name)

@@ -47,9 +47,9 @@ def resetrl_group_splits() -> Components:
 
 @hookimpl
 def resetrl_losses() -> Components:
-    from resetrl.builtin.losses import Clipped, SuffixMean
+    from resetrl.builtin.losses import Clipped, SuffixMean, TruncatedIS
 
-    return {"suffix_mean": SuffixMean, "clipped": Clipped}
+    return {"suffix_mean": SuffixMean, "clipped": Clipped, "truncated_is": TruncatedIS}
 
 
 @hookimpl
@@ -67,9 +67,9 @@ def resetrl_tasks() -> Components:
 
 @hookimpl
 def resetrl_engines() -> Components:
-    from resetrl.builtin.engines import Transformers
+    from resetrl.builtin.engines import Transformers, Vllm
 
-    return {"transformers": Transformers}
+    return {"transformers": Transformers, "vllm": Vllm}
 
 
 @hookimpl

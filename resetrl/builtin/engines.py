@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from resetrl.interfaces import Policy
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 @dataclass
@@ -30,3 +30,75 @@ class Transformers:
         from resetrl.engines.transformers import TransformersPolicy
 
         return TransformersPolicy(model, tokenizer, delimiter, self.max_batch)
+
+
+@dataclass
+class Vllm:
+    """Generates with vLLM in a process of its own, to which every step sends the new parameters.
+
+    python: the interpreter of an environment that has vLLM; empty is this one.
+    dtype: what vLLM computes in; auto is the model's own.
+    max_batch: completions in flight at once.
+    max_model_len: tokens of prompt and completion; 0 is the model's whole context.
+    block_size: tokens in a block of the KV cache, the least that requests share; 0 is 32 on the
+        CPU and vLLM's own choice elsewhere.
+    kv_cache_megabytes: size of the KV cache; 0 is what `gpu_memory_utilization` leaves, and on the
+        CPU at most 1024.
+    gpu_memory_utilization: share of a GPU's memory for weights and KV cache together.
+    tensor_parallel: GPUs that share one copy of the model.
+    devices: the GPUs of vLLM, as in `1` or `2,3`; empty is the GPU of the learner.
+    enforce_eager: no compilation and no CUDA graphs: a faster start and slower tokens.
+    sleep: give the GPU's memory to the learner while that works, on a GPU they share.
+    start_timeout, reply_timeout: seconds without an answer after which vLLM counts as hanging.
+    """
+
+    python: str = ""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_batch: int = 256
+    max_model_len: int = 0
+    block_size: int = 0
+    kv_cache_megabytes: int = 0
+    gpu_memory_utilization: float = 0.9
+    tensor_parallel: int = 1
+    devices: str = ""
+    enforce_eager: bool = False
+    sleep: bool = False
+    start_timeout: float = 600.0
+    reply_timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_batch", "tensor_parallel"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: choose at least 1")
+        for name in ("max_model_len", "block_size", "kv_cache_megabytes"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: choose 0 or more")
+        if not 0 < self.gpu_memory_utilization <= 1:
+            raise ValueError(
+                f"gpu_memory_utilization is {self.gpu_memory_utilization}: choose a share above 0 "
+                "and at most 1"
+            )
+        if not (self.start_timeout > 0 and self.reply_timeout > 0):
+            raise ValueError(
+                f"start_timeout={self.start_timeout}, reply_timeout={self.reply_timeout}: choose "
+                "seconds above 0"
+            )
+        if self.sleep and self.devices:
+            raise ValueError(
+                f"sleep=true and devices={self.devices!r}: an engine on GPUs of its own has no "
+                "memory to give to the learner; leave one of the two out"
+            )
+
+    def check(self, config: PretrainedConfig, num_processes: int) -> None:
+        """Refuse the model, or a machine without vLLM, before any parameter is read."""
+        from resetrl.engines.vllm.setup import check_model, check_processes, find_vllm
+
+        check_processes(self, num_processes)
+        check_model(self, config, find_vllm(self.python))
+
+    def start(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, delimiter: str
+    ) -> Policy:
+        from resetrl.engines.vllm.start import start
+
+        return start(self, model, tokenizer, delimiter)

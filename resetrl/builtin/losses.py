@@ -1,14 +1,17 @@
-"""Built-in losses. Both are means over the whole optimizer step, whatever part they are given.
+"""Built-in losses. All are means over the whole optimizer step, whatever part they are given.
 
-Either may add a penalty `kl` x k3 to every loss token, averaged as its other token losses are.
+`SuffixMean` and `Clipped` may add a penalty `kl` x k3 to every loss token, averaged as their other
+token losses are. `TruncatedIS` weights the tokens of another loss.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from resetrl.interfaces import Loss
 from resetrl.types import TokenBatch
 
 if TYPE_CHECKING:
@@ -113,6 +116,51 @@ class Clipped:
         elif self.aggregation == "seq_mean_token_sum_norm":
             row_sums = row_sums / self.fixed_length
         return row_sums.sum() / batch.num_rollouts
+
+
+@dataclass
+class TruncatedIS:
+    """Another loss, each token's gradient weighted by min(learner / engine, `clip`).
+
+    The truncated importance sampling of Yao et al., "Your efficient RL framework secretly brings
+    you off-policy RL training" (2025): it corrects for an engine whose probabilities differ from
+    the learner's, at a bounded variance. The value of the loss stays the other's.
+
+    of: the other loss, chosen by `loss/of=suffix_mean`. `clipped` has that ratio already.
+    clip: the largest weight, usually 2.
+    """
+
+    of: Loss = field(default_factory=SuffixMean)
+    clip: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.of is None:
+            raise ValueError("of is null: choose a loss, as in loss/of=suffix_mean")
+        if isinstance(self.of, Clipped | TruncatedIS):
+            raise ValueError(
+                f"of is {type(self.of).__name__}, which weights tokens by this ratio itself: "
+                "choose loss/of=suffix_mean, or that loss alone"
+            )
+        if not self.clip >= 1:
+            raise ValueError(f"clip is {self.clip}: choose at least 1, usually 2")
+
+    @property
+    def ignores_zero_advantage(self) -> bool:
+        return self.of.ignores_zero_advantage
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.of.needs_reference
+
+    def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
+        fixed = logprobs.detach()
+        differences = fixed - batch.old_logprobs
+        weights = differences.clamp(max=math.log(self.clip)).exp()
+        # Equal to logprobs, with the weights as the derivative.
+        value, metrics = self.of.loss(fixed + weights * (logprobs - fixed), batch)
+        truncated = ((differences > math.log(self.clip)) & batch.loss_mask).sum().item()
+        share = truncated / max(batch.num_loss_tokens, 1)
+        return value, {**metrics, "learner/truncated_fraction": share}
 
 
 def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:

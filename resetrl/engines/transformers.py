@@ -109,7 +109,7 @@ class TransformersPolicy:
         self._pieces = Pieces(tokenizer)
         self._decode = LlamaDecoder(model) if LlamaDecoder.fits(model) else self._forward
         self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        self._eos_ids = frozenset(_eos_ids(model, tokenizer))
+        self._eos_ids = frozenset(eos_ids(model, tokenizer))
         self._context_len = int(model.config.max_position_embeddings)
 
     @torch.inference_mode()
@@ -252,7 +252,7 @@ class TransformersPolicy:
         return batch
 
 
-def _eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def eos_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Every id that ends a completion, by the tokenizer and by the model's generation config."""
     configured = getattr(model.generation_config, "eos_token_id", None)
     ids = set(configured if isinstance(configured, list) else [configured])

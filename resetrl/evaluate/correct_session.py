@@ -51,7 +51,7 @@ def run_correct(arguments: Sequence[str], *, print_config: bool = False) -> Path
     torch.set_num_threads(config.num_threads)
     with console.status("loading the model"):
         task = cast(Task, build_component(setup.registry, "task", config.task))
-        loaded = setup.load_model(config.model)
+        loaded = setup.load_model(config)
         corrector = build_corrector(config, setup, task, loaded)
         prompts = held_out_prompts(config, task, loaded)
     names = (setup.config.task.name, setup.config.reset_selector.name, config.stop)

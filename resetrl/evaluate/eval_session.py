@@ -45,7 +45,7 @@ def run_eval(arguments: Sequence[str], *, print_config: bool = False) -> Path | 
     torch.set_num_threads(config.num_threads)
     with console.status("loading model and tasks"):
         tasks = labelled_tasks(config, setup.registry)
-        loaded = setup.load_model(config.model)
+        loaded = setup.load_model(config)
     folder = setup.open_folder(ROOT, suite_name(config))
     context = setup.context(folder, console)
     tags = {**setup.tags, "suite": suite_name(config)}

@@ -17,8 +17,9 @@ from resetrl.errors import ConfigError
 from resetrl.evaluate.config import AnsweringConfig
 from resetrl.evaluate.suite import suite_file
 from resetrl.interfaces import Task
-from resetrl.models import LoadedModel, ModelConfig, load_model
+from resetrl.models import LoadedModel, load_model
 from resetrl.plugins import Registry, load_plugins
+from resetrl.run.build import InferenceConfig, check_engine
 from resetrl.run.checkpoint import weights_hash
 from resetrl.run.compose import (
     CONFIG_FILE,
@@ -97,9 +98,14 @@ class Setup:
         }
         return {name: value for name, value in tags.items() if value}
 
-    def load_model(self, config: ModelConfig) -> LoadedModel:
-        """The model that answers: the run's checkpoint or the one the configuration names."""
-        return load_model(config) if self.run is None else self.run.load_model(config)
+    def load_model(self, config: InferenceConfig) -> LoadedModel:
+        """The model that answers: the run's checkpoint or the one the configuration names.
+
+        The engine may refuse it first.
+        """
+        check_engine(config, self.registry)
+        model = config.model
+        return load_model(model) if self.run is None else self.run.load_model(model)
 
     def open_folder(self, root: str, what: str) -> Path:
         """The folder of this result, made if it is new, with the configuration in it.

@@ -14,6 +14,7 @@ from resetrl.interfaces import (
     Engine,
     LearnerSpec,
     Loss,
+    ModelChecker,
     Policy,
     ResetSelector,
     Sampler,
@@ -21,7 +22,7 @@ from resetrl.interfaces import (
     Verifier,
 )
 from resetrl.method import Inference, Method, Session
-from resetrl.models import LoadedModel, ModelConfig
+from resetrl.models import LoadedModel, ModelConfig, read_config
 from resetrl.plugins import Registry
 from resetrl.ranks import ALONE, Ranks
 from resetrl.run.config import RunConfig
@@ -144,6 +145,13 @@ def _build_resets(config: RunConfig, registry: Registry) -> Resets:
             "or a split such as 1x4"
         )
     return Resets(split, config.seed_policy, selector)
+
+
+def check_engine(config: InferenceConfig, registry: Registry, num_processes: int = 1) -> None:
+    """Let the engine refuse the model, or this machine, before the model's parameters are read."""
+    engine = build_component(registry, "engine", config.engine)
+    if isinstance(engine, ModelChecker):
+        engine.check(read_config(config.model), num_processes)
 
 
 def start_policy(config: InferenceConfig, registry: Registry, loaded: LoadedModel) -> Policy:

@@ -32,7 +32,13 @@ from resetrl.models import load_model
 from resetrl.plugins import Registry
 from resetrl.ranks import ALONE, Ranks
 from resetrl.record import combined_phases
-from resetrl.run.build import build_learner, build_method, build_session, build_task
+from resetrl.run.build import (
+    build_learner,
+    build_method,
+    build_session,
+    build_task,
+    check_engine,
+)
 from resetrl.run.checkpoint import Checkpoint, save_checkpoint, weights_hash
 from resetrl.run.compose import config_hash, flat_dict, to_run_config
 from resetrl.run.config import RunConfig
@@ -250,6 +256,7 @@ def build_trainer(
         run.model.device = f"cuda:{ranks.local}"
     task = build_task(run, registry)
     method = build_method(run, registry)
+    check_engine(run, registry, ranks.num)
     loaded = load_model(run.model, rng_seed=run.seed)
     session = build_session(run, registry, task, loaded, method, ranks)
     with naming_components(registry):

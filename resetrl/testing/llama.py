@@ -1,4 +1,4 @@
-"""A randomly initialised Llama of 20 thousand parameters, for the contracts of engine and learner.
+"""A randomly initialised Llama of 40 thousand parameters, for the contracts of engine and learner.
 
 Its vocabulary is so small that thoughts, answers and EOS all come up by chance.
 """
@@ -32,6 +32,7 @@ def random_llama(rng_seed: int = 0) -> PreTrainedModel:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=32,  # the smallest that vLLM's CPU kernels know
         max_position_embeddings=CONTEXT_LEN,
         initializer_range=0.25,
         tie_word_embeddings=False,

@@ -7,7 +7,7 @@ import torch
 from parity import case, case_ids
 
 from resetrl.batch import take_rows
-from resetrl.builtin.losses import Aggregation, Clipped, SuffixMean
+from resetrl.builtin.losses import Aggregation, Clipped, SuffixMean, TruncatedIS
 from resetrl.errors import TrainingError
 from resetrl.testing import check_loss
 from resetrl.types import TokenBatch
@@ -202,3 +202,49 @@ def test_the_suffix_mean_keeps_the_contract_with_penalty():
 def test_a_negative_penalty_is_refused(bad):
     with pytest.raises(ValueError, match="choose 0"):
         SuffixMean(kl=bad)
+
+
+def test_truncated_weights_multiply_the_gradient_of_each_token_and_not_the_loss():
+    """Learner over engine is 3, 1/2 and 1; at most 2 counts."""
+    given = {
+        "response_mask": [[1, 1, 1]],
+        "old_log_prob": [[-1.0 - math.log(3), -1.0 + LN2, -1.0]],
+        "reset_advantage": [3.0],
+        "suffix_start_idx": [0],
+        "log_prob": [[-1.0, -1.0, -1.0]],
+    }
+    batch = recorded_batch(given)
+    plain, _, _ = value_and_gradient(SuffixMean(), given, batch)
+    value, gradient, metrics = value_and_gradient(TruncatedIS(clip=2.0), given, batch)
+    assert value == plain == pytest.approx(3.0)
+    assert gradient[0].tolist() == pytest.approx([-2.0, -0.5, -1.0])
+    assert metrics["learner/truncated_fraction"] == pytest.approx(1 / 3)
+
+
+def test_at_the_engines_own_probabilities_truncation_changes_nothing():
+    batch = recorded_batch(LITERAL, advantages=[1.0, -1.0], starts=[0, 0])
+    given = {**LITERAL, "log_prob": LITERAL["old_log_prob"]}
+    weighted = value_and_gradient(TruncatedIS(), given, batch)
+    plain = value_and_gradient(SuffixMean(), given, batch)
+    assert weighted[0] == plain[0]
+    assert weighted[1].tolist() == plain[1].tolist()
+
+
+@pytest.mark.parametrize("kl", [0.0, 0.1])
+def test_truncated_importance_sampling_keeps_the_contract_of_losses(kl):
+    loss = TruncatedIS(of=SuffixMean(kl=kl), clip=1.2)
+    check_loss(loss)
+    assert (loss.needs_reference, loss.ignores_zero_advantage) == (kl > 0, kl == 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clip": 0.5}, "clip is 0.5: choose at least 1"),
+        ({"of": None}, "of is null: choose a loss"),
+        ({"of": Clipped()}, "of is Clipped, which weights tokens by this ratio itself"),
+    ],
+)
+def test_truncation_that_makes_no_sense_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TruncatedIS(**options)
