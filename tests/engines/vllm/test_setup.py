@@ -45,9 +45,9 @@ def make_config(head_dim: int = 32, dtype: str = "float32") -> LlamaConfig:
 def test_processes_of_a_run_share_no_gpu_between_their_engines() -> None:
     check_processes(Vllm(tensor_parallel=2), 1)
     check_processes(Vllm(), 2)
-    with pytest.raises(ConfigError, match="engine.tensor_parallel is 2, but the run has 2 proc"):
+    with pytest.raises(ConfigError, match=r"engine.tensor_parallel is 2, but the run has 2 proc"):
         check_processes(Vllm(tensor_parallel=2), 2)
-    with pytest.raises(ConfigError, match="engine.devices is '3', but the run has 4 processes"):
+    with pytest.raises(ConfigError, match=r"engine.devices is '3', but the run has 4 processes"):
         check_processes(Vllm(devices="3"), 4)
 
 
