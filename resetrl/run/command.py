@@ -89,8 +89,9 @@ def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
 def _print_choices(registry: Registry, console: Console) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_row("[bold]method", ", ".join(method_names(registry)))
-    models = sorted(path.stem for path in (config_dir() / "model").glob("*.yaml"))
-    table.add_row("[bold]model", ", ".join(models))
+    for group in ("experiment", "model"):
+        names = sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+        table.add_row(f"[bold]{group}", ", ".join(names))
     for kind in KINDS:
         table.add_row(f"[bold]{kind}", list_names(registry.names(kind)))
     console.print(table)
