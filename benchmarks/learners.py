@@ -1,9 +1,10 @@
 """What an optimizer step of 135 million parameters costs under DeepSpeed, against torch alone.
 
-    python benchmarks/learners.py [--repeats 7] [--stages 0 1 2 3]
+    python benchmarks/learners.py [--repeats 7] [--stages 0 1 2 3] [--threads 2]
 
-A Llama of the size of SmolLM2-135M with random parameters, float32, two threads, one process.
-Prints Markdown for benchmarks/RESULTS.md; takes under three minutes and 10 GB.
+A Llama of the size of SmolLM2-135M with random parameters, float32, one process. Prints Markdown for benchmarks/RESULTS.md;
+on a quiet machine it takes under three minutes, and 10 GB. The CPU time beside the seconds says what
+a busy machine hides.
 """
 
 from __future__ import annotations
@@ -44,24 +45,26 @@ def random_model() -> PreTrainedModel:
     return LlamaForCausalLM(config)
 
 
-def seconds_of_step(learner: Learner) -> float:
-    """One optimizer step on 8 rollouts of 6 to 20 tokens."""
+def seconds_of_step(learner: Learner) -> tuple[float, float]:
+    """Seconds and CPU seconds of one optimizer step on 8 rollouts of 6 to 20 tokens."""
     batch = replace(sample_batch(), advantages=torch.tensor([1.0, -1.0] * 4))
-    started = time.perf_counter()
+    started, cpu_before = time.perf_counter(), time.process_time()
     learner.update(batch, SuffixMean())
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - cpu_before
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--stages", type=int, nargs="*", default=[0, 1, 2, 3])
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     repeats = options.repeats
-    torch.set_num_threads(2)
+    torch.set_num_threads(options.threads)
     load = os.getloadavg()[0]
     torch_learner = SPECS["torch"].start(random_model())
-    print(f"| {repeats} steps each, load {load:.1f} before | step, s | of torch |\n|---|---|---|")
+    about = f"{repeats} steps, {options.threads} threads, load {load:.1f} before"
+    print(f"| {about} | step, s | of torch | CPU time, of torch |\n|---|---|---|---|")
     names = ["torch", *(f"deepspeed, stage {stage}" for stage in options.stages)]
     for name, spec in ((name, SPECS[name]) for name in names):
         # One at a time beside torch, in turn, so that both see the same load.
@@ -69,10 +72,11 @@ def main() -> None:
         pairs = [
             (seconds_of_step(learner), seconds_of_step(torch_learner)) for _ in range(repeats + 1)
         ][1:]
-        ratios = [seconds / of_torch for seconds, of_torch in pairs]
+        wall, cpu = ([step[kind] / of_torch[kind] for step, of_torch in pairs] for kind in (0, 1))
         print(
-            f"| {name} | {statistics.median(seconds for seconds, _ in pairs):.2f} | "
-            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |",
+            f"| {name} | {statistics.median(step[0] for step, _ in pairs):.2f} | "
+            f"{statistics.median(wall):.2f} ({min(wall):.2f} to {max(wall):.2f}) | "
+            f"{statistics.median(cpu):.2f} |",
             flush=True,
         )
         del learner

@@ -109,6 +109,7 @@ def joined() -> Iterator[Ranks]:
         return
     import torch
 
+    _interrupt_once()
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     torch.distributed.init_process_group(backend, timeout=WAIT)
     local = int(os.environ.get("LOCAL_RANK", 0))
@@ -228,7 +229,10 @@ def _leave(status: int) -> NoReturn:
 
 
 def _interrupt_once() -> None:
-    """SIGINT and SIGTERM raise KeyboardInterrupt; more of them do not disturb how it ends."""
+    """SIGINT and SIGTERM raise KeyboardInterrupt; more of them do not disturb how it ends.
+
+    SIGTERM is what torchrun sends to the ranks when another has failed, or a cluster to it.
+    """
 
     def interrupt(number: int, frame: types.FrameType | None) -> NoReturn:
         for name in (signal.SIGINT, signal.SIGTERM):

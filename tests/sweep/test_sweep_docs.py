@@ -60,6 +60,14 @@ def test_every_sweep_of_the_pages_can_start(
     assert sample_configs(plan.record.overrides, load_plugins())
 
 
+def test_what_other_launchers_start_are_runs() -> None:
+    text = "\n".join(blocks("bash", PAGES["scaling.md"]))
+    runs = re.findall(r"(?:-m|--module) resetrl train (.*)", text)
+    assert len(runs) == 4
+    for run in runs:
+        assert to_run_config(compose(shlex.split(run), load_plugins())).model.device == "cuda"
+
+
 def test_the_other_commands_are_known() -> None:
     others = [shlex.split(command) for command in COMMANDS if command not in SWEEPS]
     for words in (words for words in others if words[:2] == ["resetrl", "train"]):
