@@ -2,9 +2,9 @@
 
     python benchmarks/learners.py [--repeats 7] [--stages 0 1 2 3] [--threads 2]
 
-A Llama of the size of SmolLM2-135M with random parameters, float32, one process. Prints Markdown for benchmarks/RESULTS.md;
-on a quiet machine it takes under three minutes, and 10 GB. The CPU time beside the seconds says what
-a busy machine hides.
+A Llama of the size of SmolLM2-135M with random parameters, float32, one process. Prints Markdown
+for benchmarks/RESULTS.md; on a quiet machine it takes under three minutes, and 10 GB. The CPU time
+beside the seconds says what a busy machine hides.
 """
 
 from __future__ import annotations
