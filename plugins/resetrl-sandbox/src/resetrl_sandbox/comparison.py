@@ -1,13 +1,15 @@
 """Whether what a program gave is what was expected: outside of the sandbox, on plain values.
 
-An answer arrives as text. No code, class or comparison of the program's is involved.
+An answer arrives as text and is read as JSON. No class or comparison of the program's is involved.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from resetrl_sandbox.inside.program import from_plain
 
 _LONGEST_NUMBER = 400
 """Characters beyond which a word is compared as text."""
@@ -55,37 +57,54 @@ def _close(given: float, expected: float, tolerance: float) -> bool:
     return math.isclose(given, expected, rel_tol=tolerance, abs_tol=tolerance)
 
 
-def same_value(given: object, expected: object, tolerance: float) -> bool:
+def same_value(given: Any, expected: Any, tolerance: float) -> bool:
     """Whether a returned value is the expected one, as `==` has it, but for two things.
 
     Numbers may differ by `tolerance` where the expected one is no whole number. An expected list
     may be given as a tuple, because JSON has no tuples; an expected tuple must be one.
+
+    Both are as `plain` wrote them, and `given` may be anything that JSON can hold: sets and
+    dictionaries are built of no more keys than are expected, so that keys which all have one
+    hash cost nothing. Raises ValueError, TypeError or KeyError if `given` is not of that form.
     """
-    if isinstance(expected, list | tuple):
-        kinds = (list, tuple) if isinstance(expected, list) else tuple
-        return (
-            isinstance(given, kinds)
-            and len(given) == len(expected)
-            and all(
-                same_value(mine, wanted, tolerance)
-                for mine, wanted in zip(given, expected, strict=True)
-            )
+    kind, wanted = _kind_and_content(expected)
+    given_kind, mine = _kind_and_content(given)
+    if kind == "list" and given_kind == "tuple":
+        given_kind = "list"
+    if kind == "frozenset" or given_kind == "frozenset":
+        kind, given_kind = kind.removeprefix("frozen"), given_kind.removeprefix("frozen")
+    if kind in ("value", "int") and given_kind in ("value", "int"):
+        return _same_scalar(from_plain(given), from_plain(expected), tolerance)
+    if kind != given_kind:
+        return False
+    if kind not in ("list", "tuple", "set", "dict"):
+        return bool(from_plain(given) == from_plain(expected))
+    if len(mine) != len(wanted):
+        return False
+    if kind == "set":
+        return bool(from_plain(given) == from_plain(expected))
+    if kind == "dict":
+        values = {from_plain(key): value for key, value in mine}
+        return all(
+            (key := from_plain(written)) in values and same_value(values[key], value, tolerance)
+            for written, value in wanted
         )
-    if isinstance(expected, Mapping):
-        return (
-            isinstance(given, Mapping)
-            and given.keys() == expected.keys()
-            and all(same_value(given[key], wanted, tolerance) for key, wanted in expected.items())
-        )
-    if isinstance(expected, float) and isinstance(given, int | float):
-        if math.isnan(expected):
-            return math.isnan(given)
-        return given == expected or _close_numbers(given, expected, tolerance)
-    return given == expected
+    return all(same_value(*pair, tolerance) for pair in zip(mine, wanted, strict=True))
 
 
-def _close_numbers(given: int | float, expected: float, tolerance: float) -> bool:
+def _kind_and_content(value: Any) -> tuple[str, Any]:
+    if isinstance(value, dict):
+        ((kind, content),) = value.items()
+        return kind, content
+    return ("list" if isinstance(value, list) else "value"), value
+
+
+def _same_scalar(given: object, expected: object, tolerance: float) -> bool:
+    if not isinstance(expected, float) or not isinstance(given, int | float):
+        return given == expected
+    if math.isnan(expected):
+        return math.isnan(given)
     try:
-        return _close(float(given), expected, tolerance)
+        return given == expected or _close(float(given), expected, tolerance)
     except OverflowError:  # a whole number beyond all floats
         return False

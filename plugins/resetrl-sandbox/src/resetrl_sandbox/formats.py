@@ -29,9 +29,10 @@ def tests_of(details: Mapping[str, object], place: str) -> tuple[list[Test], str
     if entry_point is not None and not isinstance(entry_point, str):
         raise DataError(f"{place}: entry_point is {entry_point!r}: give a function's name")
     if "tests" in details:
-        tests = [_test(test, entry_point, f"{place}, test {number}") for number, test in enumerate(
-            _list(details["tests"], place), start=1
-        )]
+        tests = [
+            _test(test, entry_point, f"{place}, test {number}")
+            for number, test in enumerate(_list(details["tests"], place), start=1)
+        ]
     elif "test" in details and entry_point:
         tests = tests_from_check(str(details["test"]), entry_point, place)
     elif "test_list" in details:
@@ -188,5 +189,3 @@ class _Constants(ast.NodeTransformer):
 
 def _literal(node: ast.expr) -> Any:
     return ast.literal_eval(_Constants().visit(node))
-
-

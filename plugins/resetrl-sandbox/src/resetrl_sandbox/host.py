@@ -63,13 +63,14 @@ class Job:
 class Launcher:
     """A launcher process at one level; each program it runs gets processes of its own.
 
-    `packages` maps the names of packages that programs may import to their folders.
+    Its settings are in its command line, with the process id of its host, so that a host can tell
+    its own. `packages` maps the names of packages that programs may import to their folders.
     """
 
     def __init__(self, level: str, packages: Mapping[str, str]) -> None:
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
         inner = "landlock_seccomp" if level == "external" else level
-        settings = json.dumps({"level": inner, "packages": packages})
+        settings = json.dumps({"level": inner, "packages": packages, "host": os.getpid()})
         command = [python, "-I", "-c", _BOOT.format(folder=str(_HERE)), settings]
         if level == "external":
             command = [*bubblewrap(python, _HERE, packages), *command]

@@ -15,7 +15,6 @@ from typing import Any
 
 from resetrl_sandbox.comparison import same_output, same_value
 from resetrl_sandbox.host import Job, Launcher, SandboxFailure
-from resetrl_sandbox.inside.program import from_plain
 
 _SHOWN = 200
 """Characters of an answer or a message that a reason quotes."""
@@ -73,11 +72,11 @@ def _returned(answer: bytes, expected: object, tolerance: float) -> tuple[str, s
     if not answer:
         return "no_answer", "the program ended before the function returned"
     try:
-        given = from_plain(json.loads(answer))
-        same = same_value(given, from_plain(expected), tolerance)
-    except (ValueError, TypeError, KeyError, RecursionError, AttributeError, OverflowError):
+        same = same_value(json.loads(answer), expected, tolerance)
+    except (ValueError, TypeError, KeyError, RecursionError):
         return "no_answer", "the program wrote what is no answer"
-    return ("passed", "") if same else ("wrong", f"returned {_cut(repr(given))}")
+    shown = _cut(answer.decode("utf-8", "replace"))
+    return ("passed", "") if same else ("wrong", f"returned {shown}")
 
 
 def _how_it_ended(status: int, errors: str) -> str:

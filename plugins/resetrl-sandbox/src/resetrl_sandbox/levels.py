@@ -54,7 +54,7 @@ def reach(least: MinLevel = "rlimits") -> Reach:
     """The best level of this machine; bubblewrap only if own namespaces fail or it is asked for."""
     refused: dict[str, str] = {}
     for level in ("external",) if least == "external" else _PREFERRED:
-        reason = _why_not(level)
+        reason = why_not(level)
         if not reason:
             return Reach(level, refused)
         refused[level] = reason
@@ -77,7 +77,7 @@ def level_at_least(least: MinLevel) -> Level:
 
 
 @functools.cache
-def _why_not(level: MinLevel) -> str:
+def why_not(level: MinLevel) -> str:
     """Why a level is not to be had, empty if a program ran at it just now."""
     if not sys.platform.startswith("linux"):
         return f"the system is {sys.platform}, not Linux"

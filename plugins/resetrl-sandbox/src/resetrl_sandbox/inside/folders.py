@@ -32,9 +32,7 @@ class Folders:
         own = [os.path.join(sys.base_prefix, "lib"), *library]
         extra = [each for folder in packages.values() for each in (folder, f"{folder}.libs")]
         paths = [path for path in (*_SHARED, *own, *extra) if os.path.isdir(path)]
-        return cls(
-            list(dict.fromkeys(paths)), [path for path in _DEVICES if os.path.exists(path)]
-        )
+        return cls(list(dict.fromkeys(paths)), [path for path in _DEVICES if os.path.exists(path)])
 
 
 def move_into_small_root(folders: Folders, processes: int) -> None:
@@ -73,9 +71,7 @@ def _show(path: str, descriptor: int, root: str) -> None:
         os.makedirs(place, exist_ok=True)
     else:
         os.close(os.open(place, os.O_CREAT | os.O_WRONLY, 0o644))
-    kernel.mount(
-        f"/proc/self/fd/{descriptor}", place, "", kernel.MS_BIND | kernel.MS_REC
-    )
+    kernel.mount(f"/proc/self/fd/{descriptor}", place, "", kernel.MS_BIND | kernel.MS_REC)
 
 
 def unshare_as_user(flags: int, processes: int) -> None:

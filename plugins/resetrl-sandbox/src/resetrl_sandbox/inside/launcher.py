@@ -1,9 +1,9 @@
 """The launcher: a small Python that forks one supervisor after another, one for each program.
 
-It is started by `python -I` with no environment (`resetrl_sandbox.host`), imports what programs often import, and
-where it may, moves into a root folder that holds nothing but Python and shared libraries. What a
-run knows besides (expected outputs, problems, secrets) never comes here; a program's own inputs
-only reach its supervisor, which ends with it and holds the conversation with the host.
+It is started by `python -I` with no environment (`resetrl_sandbox.host`), imports what programs
+often import, and where it may, moves into a root folder that holds nothing but Python and shared
+libraries. What a run knows besides (expected outputs, problems, secrets) never comes here; a
+program's own inputs only reach its supervisor, which ends with it and talks with the host.
 """
 
 from __future__ import annotations
@@ -98,4 +98,3 @@ def _names(path: str, processes: int) -> list[str]:
         return os.listdir(folder)
     finally:
         os.close(folder)
-

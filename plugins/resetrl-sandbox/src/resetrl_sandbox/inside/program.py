@@ -7,9 +7,9 @@ the program does to this interpreter can change only its own answer.
 from __future__ import annotations
 
 import atexit
+import builtins
 import fcntl
 import importlib
-import io
 import json
 import os
 import resource
@@ -24,12 +24,13 @@ from typing import Any, NoReturn
 ANSWER = 3
 """The descriptor an answer is written to."""
 
-_MODULES = """string re datetime collections heapq bisect copy math random statistics itertools
-functools operator io sys json array cmath decimal fractions time types enum dataclasses abc
-typing""".split()
+_MODULES = """
+string re datetime collections heapq bisect copy math random statistics itertools functools
+operator io sys json array cmath decimal fractions time types enum dataclasses abc typing
+"""
 """Imported before, and there without an import, with all their names, as LeetCode has it."""
 
-_HIDDEN = frozenset({"open", "pow", "copyright", "credits", "exit", "quit"})
+_BUILT_IN = frozenset(dir(builtins))
 _COMMON: dict[str, object] = {}
 
 
@@ -41,11 +42,12 @@ def import_common_modules(packages: Mapping[str, str]) -> None:
         importlib.import_module(name)
         sys.path.pop()
     os.environ.clear()
-    for name in _MODULES:
+    modules = _MODULES.split()
+    for name in modules:
         module = importlib.import_module(name)
         public = getattr(module, "__all__", [n for n in vars(module) if n[0] != "_"])
-        _COMMON.update({n: getattr(module, n) for n in public if n not in _HIDDEN})
-    _COMMON.update({name: sys.modules[name] for name in _MODULES if name != "copy"})
+        _COMMON.update({n: getattr(module, n) for n in public if n not in _BUILT_IN})
+    _COMMON.update({name: sys.modules[name] for name in modules if name != "copy"})
     for name in ("copy", "datetime"):  # the function and the class, as `from copy import *` has it
         _COMMON[name] = getattr(sys.modules[name], name)
 
@@ -90,16 +92,16 @@ def keep_descriptors(descriptors: list[int]) -> None:
 
 def become_program(source: str, entry_point: str | None, arguments: list[Any] | None) -> NoReturn:
     """Run the program in this process, and end it; with arguments, call the entry point."""
-    sys.stdin = io.TextIOWrapper(open(0, "rb", closefd=False), "utf-8", "surrogatepass")
-    sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), "utf-8", "replace")
-    sys.stderr = io.TextIOWrapper(
-        open(2, "wb", closefd=False), "utf-8", "replace", line_buffering=True
-    )
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    sys.stdin = os.fdopen(0, "r", encoding="utf-8", errors="surrogatepass", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="replace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors="replace", closefd=False)
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
     sys.argv = ["program.py"]
     sys.setrecursionlimit(50_000)
-    run = _call if arguments is not None else _read_and_print
-    os._exit(_status_of(lambda: run(source, entry_point, arguments)))
+    if arguments is None:
+        os._exit(_status_of(lambda: _read_and_print(source)))
+    os._exit(_status_of(lambda: _call(source, str(entry_point), arguments)))
 
 
 def _status_of(run: Callable[[], None]) -> int:
@@ -117,7 +119,7 @@ def _status_of(run: Callable[[], None]) -> int:
     return 0
 
 
-def _read_and_print(source: str, entry_point: str | None, arguments: object) -> None:
+def _read_and_print(source: str) -> None:
     try:
         _execute(source, "__main__")
     finally:
@@ -126,12 +128,12 @@ def _read_and_print(source: str, entry_point: str | None, arguments: object) -> 
         sys.stdout.flush()
 
 
-def _call(source: str, entry_point: str | None, arguments: list[Any]) -> None:
+def _call(source: str, entry_point: str, arguments: list[Any]) -> None:
     """Call the function, or the method of class Solution, and write what it returned."""
     names = _execute(source, "program")
-    function = names.get(str(entry_point))
+    function = names.get(entry_point)
     if function is None and "Solution" in names:
-        function = getattr(names["Solution"](), str(entry_point), None)
+        function = getattr(names["Solution"](), entry_point, None)
     if function is None:
         raise NameError(f"the program defines no {entry_point}")
     line = json.dumps(plain(function(*(from_plain(each) for each in arguments)))).encode()
@@ -150,7 +152,7 @@ def _execute(source: str, name: str) -> dict[str, Any]:
 
 # --- Values as JSON ---------------------------------------------------------------------------
 
-_LISTS: dict[str, type] = {"tuple": tuple, "set": set, "frozenset": frozenset}
+_LISTS: dict[str, Any] = {"tuple": tuple, "set": set, "frozenset": frozenset}
 _JSON_INTEGER = 1 << 63
 
 

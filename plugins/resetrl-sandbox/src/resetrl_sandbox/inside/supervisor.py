@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from resetrl_sandbox.inside import kernel
-from resetrl_sandbox.inside.folders import SCRATCH, Folders, unshare_as_user
 from resetrl_sandbox.inside.calls import filter_for
+from resetrl_sandbox.inside.folders import SCRATCH, Folders, unshare_as_user
 from resetrl_sandbox.inside.program import ANSWER, Limits, become_program, keep_descriptors
 
 NOTHING_TO_DO = 3
