@@ -28,8 +28,8 @@ def tell(*aims):
 @dataclass(frozen=True)
 class Attack:
     """`held` says how it should end: statuses of its one test, `wrong` where it prints that it was
-    held. `forged` attacks define `f(x)`; `safe_unconfined` is False where trying it without a
-    system-call filter would hit the user's own processes."""
+    held. `forged` attacks define `f(x)`; `safe_unconfined` is False where, with nothing but
+    limits in its way, it would do harm: to the user's processes or to the disk."""
 
     name: str
     program: str
@@ -98,6 +98,7 @@ def fill():
             return True
 tell(fill)
 """,
+        safe_unconfined=False,
     ),
     _try(
         "file-count fill",
@@ -108,6 +109,7 @@ def fill():
     return True
 tell(fill)
 """,
+        safe_unconfined=False,
     ),
     _try(
         "large file in memory",
@@ -125,7 +127,7 @@ tell(grow)
     _try("huge integer", "print(10 ** (10 ** 7))\n", "crashed", "timeout", "output_limit"),
     _try(
         "zip bomb",
-        "import zlib\nx = zlib.compress(bytes(1 << 28))\nprint(zlib.decompress(x * 1) * 64)\n",
+        "import zlib\nx = zlib.compress(bytes(1 << 24))\nprint(zlib.decompress(x) * 64)\n",
         "crashed",
         "output_limit",
         "timeout",
@@ -280,7 +282,7 @@ tell(*(lambda p=p: open(f"/proc/{p}/mem", "rb") for p in processes),
     _try(
         "/proc tricks",
         """
-tell(lambda: os.listdir("/proc/1/root/"), lambda: os.readlink("/proc/self/exe"),
+tell(lambda: os.listdir("/proc/1/root/"), lambda: open("/proc/self/exe", "rb"),
      lambda: os.listdir("/proc/self/fd"), lambda: open("/proc/sys/kernel/core_pattern").read(),
      lambda: open("/proc/self/maps").read(), lambda: os.listdir("/sys/kernel"))
 """,
@@ -292,6 +294,7 @@ def trace(process):
     return libc.ptrace(16, process, None, None) == 0
 tell(lambda: trace(os.getppid()), lambda: trace(bait["process"]), lambda: trace(1))
 """,
+        safe_unconfined=False,
     ),
     _try(
         "signals to the parent and others",
@@ -300,6 +303,20 @@ def hit(process):
     os.kill(process, signal.SIGKILL)
     return True
 tell(*(lambda p=p: hit(p) for p in (os.getppid(), bait["victim"], 1) if p))
+""",
+    ),
+    _try(
+        "signals through the owner of a descriptor",
+        """
+import fcntl
+def hit(process):
+    ours, theirs = os.pipe()
+    fcntl.fcntl(ours, 10, signal.SIGKILL)  # F_SETSIG
+    fcntl.fcntl(ours, fcntl.F_SETOWN, process)
+    fcntl.fcntl(ours, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    os.write(theirs, b"x")
+    return True
+tell(*(lambda p=p: hit(p) for p in (os.getppid(), bait["victim"]) if p))
 """,
     ),
     _try(
@@ -334,23 +351,25 @@ tell(lambda: subprocess.run(["/bin/sh", "-c", "true"], check=True),
         "limits of another process",
         """
 import resource
-tell(*(lambda p=p: resource.prlimit(p, resource.RLIMIT_CPU) for p in (os.getppid(), bait["process"])
-       if p))
+processes = [p for p in (os.getppid(), bait["process"]) if p]
+tell(*(lambda p=p: resource.prlimit(p, resource.RLIMIT_CPU) for p in processes))
 """,
     ),
     _try(
         "forbidden system calls",
         """
 import errno, platform
-numbers = {"x86_64": [101, 310, 311, 250, 321, 165, 272, 308, 246, 320, 425, 426, 427, 323, 298,
-                      304, 155, 161, 175, 169, 135, 105, 117, 428, 430, 432, 434, 438, 449, 29, 240, 59],
-           "aarch64": [117, 270, 271, 219, 280, 40, 97, 268, 104, 294, 425, 426, 427, 282, 241, 265,
-                       41, 51, 105, 142, 92, 146, 147, 428, 430, 432, 434, 438, 449, 194, 180, 221]}
+numbers = {
+    "x86_64": "101 310 311 250 321 165 272 308 246 320 425 426 427 323 298 304 "
+              "155 161 175 169 135 105 117 428 430 432 434 438 449 29 240 59",
+    "aarch64": "117 270 271 219 280 40 97 268 104 294 425 426 427 282 241 265 "
+              "41 51 105 142 92 146 147 428 430 432 434 438 449 194 180 221",
+}[platform.machine()]
 def call(number):
     ctypes.set_errno(0)
     libc.syscall(number, 0, 0, 0, 0, 0, 0)
     return ctypes.get_errno() not in (errno.EPERM, errno.ENOSYS)
-tell(*(lambda n=n: call(n) for n in numbers[platform.machine()]))
+tell(*(lambda n=int(n): call(n) for n in numbers.split()))
 """,
     ),
 )

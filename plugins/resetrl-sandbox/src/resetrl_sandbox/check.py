@@ -20,7 +20,7 @@ import resetrl
 from resetrl_sandbox.attacks import ATTACKS, Attack
 from resetrl_sandbox.judging import judge
 
-_TIME_LIMIT = 1.0
+_TIME_LIMIT = 0.5
 _PATIENCE = 20.0
 """Seconds an attack may keep the host waiting, on a busy machine."""
 

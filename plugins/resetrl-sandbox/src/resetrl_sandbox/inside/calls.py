@@ -18,7 +18,7 @@ read 0 63, write 1 64, readv 19 65, writev 20 66, pread64 17 67, pwrite64 18 68,
 pwritev 296 70, preadv2 327 286, pwritev2 328 287, sendfile 40 71, copy_file_range 326 285,
 open 2 -, openat 257 56, creat 85 -, close 3 57, close_range 436 436,
 stat 4 -, lstat 6 -, fstat 5 80, newfstatat 262 79, statx 332 291, statfs 137 43, fstatfs 138 44,
-lseek 8 62, fcntl 72 25, flock 73 32, dup 32 23, dup2 33 -, dup3 292 24, fsync 74 82,
+lseek 8 62, flock 73 32, dup 32 23, dup2 33 -, dup3 292 24, fsync 74 82,
 fdatasync 75 83, truncate 76 45, ftruncate 77 46, fallocate 285 47, fadvise64 221 223,
 getdents64 217 61, getcwd 79 17, chdir 80 49, fchdir 81 50, umask 95 166,
 mkdir 83 -, mkdirat 258 34, rmdir 84 -, unlink 87 -, unlinkat 263 35, link 86 -, linkat 265 37,
@@ -53,12 +53,16 @@ _KILL = {"x86_64": 62, "aarch64": 129}
 _TGKILL = {"x86_64": 234, "aarch64": 131}
 _PRLIMIT = {"x86_64": 302, "aarch64": 261}
 _PRCTL = {"x86_64": 157, "aarch64": 167}
+_FCNTL = {"x86_64": 72, "aarch64": 25}
 _IOCTL = {"x86_64": 16, "aarch64": 29}
 _SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
 
 _CLONE_THREAD = 0x00010000
 _NEW_NAMESPACES = 0x7E020080
 _THREAD_NAMES = (15, 16)  # PR_SET_NAME, PR_GET_NAME
+_PLAIN_FCNTLS = (0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1032, 1034)
+"""Copies, flags, locks and questions; not the owner, whom a descriptor sends signals to."""
+
 _PLAIN_IOCTLS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS and TIOCGWINSZ (is it a terminal, how wide), FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
 
@@ -87,6 +91,7 @@ def filter_for(machine: str, process_id: int) -> bytes:
         code += _call(table[machine], _one_of(0, (process_id,)))
     code += _call(_PRLIMIT[machine], _one_of(0, (0,)))
     code += _call(_PRCTL[machine], _one_of(0, _THREAD_NAMES))
+    code += _call(_FCNTL[machine], _one_of(1, _PLAIN_FCNTLS))
     code += _call(_IOCTL[machine], _one_of(1, _PLAIN_IOCTLS))
     code += _call(_CLONE[machine], _THREADS_ONLY)
     # A datagram socket could be sent anywhere; a pair of streams reaches only itself.

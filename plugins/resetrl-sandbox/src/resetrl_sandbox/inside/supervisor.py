@@ -40,6 +40,7 @@ _ERRORS_KEPT = 4096
 """Bytes of standard error that are kept, the last ones."""
 
 _OPEN_FILES = 64
+_THREADS = 64
 
 
 def read_line() -> bytes:
@@ -92,7 +93,6 @@ class Supervisor:
     def _set_up(self) -> int | None:
         """Enter fresh namespaces; returns the first process of the pid namespace."""
         if self.level != "namespaces":
-            kernel.adopt_orphans()
             kernel.set_dumpable(False)
             return None
         fresh = kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWNS
@@ -117,7 +117,9 @@ class Supervisor:
 
     def _run(self, job: Mapping[str, Any], test: Mapping[str, Any], ends: float) -> dict[str, Any]:
         """Run one test to its end and say how that was."""
-        limits = Limits(job["time_limit"], job["memory_mb"], self.threads + 64, _OPEN_FILES)
+        # Without a filter, whoever may start a thread may start a process: then nobody may.
+        threads = 0 if self.level == "rlimits" else self.threads + _THREADS
+        limits = Limits(job["time_limit"], job["memory_mb"], threads, _OPEN_FILES)
         wall = min(2 * limits.seconds + 1, ends - time.monotonic())
         if wall <= 0:
             return {"limit": "program"}
@@ -139,7 +141,6 @@ class Supervisor:
         collected = _Collected([reader for reader, _ in pipes], job["output_bytes"])
         limit = collected.wait(process, started + wall)
         _, status, usage = os.wait4(process, 0)
-        self._bury_descendants()
         collected.drain()
         output, errors, answer = (bytes(each) for each in collected.texts)
         if not (answer.startswith(ENTERED) or limit):
@@ -172,28 +173,6 @@ class Supervisor:
             )
             kernel.install_filter(filter_for(kernel.MACHINE, os.getpid()))
         os.write(ANSWER, ENTERED)
-
-    def _bury_descendants(self) -> None:
-        """Kill and reap what a test has left behind, where no filter keeps it from forking.
-
-        Orphans become children of this process, so that none is missed however they forked.
-        """
-        if self.level != "rlimits":
-            return
-        me = os.getpid()
-        children = f"{me}/task/{me}/children"
-        while True:
-            descriptor = os.open(children, os.O_RDONLY, dir_fd=self.processes)
-            left = os.read(descriptor, 1 << 16).split()
-            os.close(descriptor)
-            if not left:
-                return
-            for child in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(child), signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
 
 
 def _read_only_file(content: bytes) -> int:
