@@ -45,7 +45,7 @@ class Result:
 
 def run_attacks(level: str, attacks: Sequence[Attack] = ATTACKS) -> Iterator[Result]:
     """Each attack in turn, followed by an honest program, which must still be judged right."""
-    with _Bait() as bait:
+    with Bait() as bait:
         _judge(level, Attack("", _HONEST, forged=True), bait.known, 0)
         time.sleep(0.5)  # the next supervisor has then set itself up
         idle = sandbox_processes()
@@ -53,7 +53,7 @@ def run_attacks(level: str, attacks: Sequence[Attack] = ATTACKS) -> Iterator[Res
             yield _run(level, attack, bait, idle)
 
 
-def _run(level: str, attack: Attack, bait: _Bait, idle: int) -> Result:
+def _run(level: str, attack: Attack, bait: Bait, idle: int) -> Result:
     if level == "rlimits" and not attack.safe_unconfined:
         return Result(attack, "not tried", "nothing at this level would stop it", 0.0)
     started = time.monotonic()
@@ -117,13 +117,13 @@ def _settled(wanted: int) -> int:
     return count
 
 
-class _Bait:
+class Bait:
     """A secret file, a process, sockets, an environment variable and an open descriptor.
 
     `known` is what attacks are told of them; `breaches` says which were found or hurt.
     """
 
-    def __enter__(self) -> _Bait:
+    def __enter__(self) -> Bait:
         self._open = contextlib.ExitStack()
         folder = self._open.enter_context(tempfile.TemporaryDirectory())
         self._folder = Path(folder)

@@ -20,7 +20,7 @@ Test = dict[str, Any]
 """`{"stdin": text, "output": text}` or `{"args": [values], "output": value}`, values by `plain`."""
 
 
-def tests_of(details: Mapping[str, object], place: str) -> tuple[list[Test], str | None]:
+def read_tests(details: Mapping[str, object], place: str) -> tuple[list[Test], str | None]:
     """The tests of a problem and the function they call, if any.
 
     `place` names the problem. Raises DataError if there are none or one cannot be used.
@@ -34,9 +34,9 @@ def tests_of(details: Mapping[str, object], place: str) -> tuple[list[Test], str
             for number, test in enumerate(_list(details["tests"], place), start=1)
         ]
     elif "test" in details and entry_point:
-        tests = tests_from_check(str(details["test"]), entry_point, place)
+        tests = read_check(str(details["test"]), entry_point, place)
     elif "test_list" in details:
-        entry_point, tests = tests_from_asserts(_list(details["test_list"], place), place)
+        entry_point, tests = read_asserts(_list(details["test_list"], place), place)
     else:
         raise DataError(
             f"{place} has no tests: its details need `tests`, as docs/verifiers.md describes them"
@@ -93,7 +93,7 @@ def _call(arguments: Sequence[object], output: object, where: str) -> Test:
 # --- HumanEval+ and MBPP+ ---------------------------------------------------------------------
 
 
-def tests_from_check(source: str, entry_point: str, place: str = "the problem") -> list[Test]:
+def read_check(source: str, entry_point: str, place: str = "the problem") -> list[Test]:
     """The tests in the field `test` of a row of HumanEval+ or MBPP+.
 
     It assigns literals to `inputs` and `results` and loops over both with
@@ -134,9 +134,7 @@ def _is_plain_loop(node: ast.AST, entry_point: str) -> bool:
     )
 
 
-def tests_from_asserts(
-    asserts: Sequence[object], place: str = "the problem"
-) -> tuple[str, list[Test]]:
+def read_asserts(asserts: Sequence[object], place: str = "the problem") -> tuple[str, list[Test]]:
     """The function and tests of MBPP's `test_list`: `assert f(1, 2) == 3`, all of one function.
 
     Raises DataError for any other statement.

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from resetrl.answers import fenced_program
 from resetrl.types import Problem, Rollout, Verdict
 from resetrl.worker_pool import Failed, WorkerSettings, shared_pool
-from resetrl_sandbox.formats import tests_of
+from resetrl_sandbox.formats import read_tests
 from resetrl_sandbox.levels import MinLevel, SandboxError, level_at_least
 
 Reward = Literal["graded", "all_or_nothing"]
@@ -99,7 +99,7 @@ class Code:
     def _task(
         self, problem: Problem, program: str, level: str, packages: Mapping[str, str]
     ) -> dict[str, Any]:
-        tests, entry_point = tests_of(problem.details, f"problem {problem.uid}")
+        tests, entry_point = read_tests(problem.details, f"problem {problem.uid}")
         limits = ("time_limit", "program_limit", "memory_mb", "output_kb")
         return {
             "program": program,

@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import signal
+import site
 import sys
 
 from resetrl_sandbox.inside import kernel
@@ -28,6 +29,8 @@ def main() -> None:
     kernel.adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
     settings = json.loads(sys.argv[1])
+    own = site.getsitepackages()  # what happens to be installed there must change no verdict
+    sys.path[:] = [path for path in sys.path if path not in own]
     processes = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     import_common_modules(settings["packages"])
     folders = Folders.of_this_python(settings["packages"])
