@@ -112,7 +112,6 @@ def test_time_is_a_failure_of_the_program_and_not_of_the_sandbox() -> None:
     late = rollout("import time\nprint(3, flush=True)\ntime.sleep(60)", *SUMS)
     first, second = verifier.verify([spin, late])
     assert (first.details["status"], first.error) == ("timeout", "")
-    assert first.details["why"] == "test 1: more than its CPU seconds"
     assert second.details["tests"] == ["timeout"] * 4
     assert (second.reward, second.error) == (0.0, "")
 
