@@ -280,7 +280,7 @@ COMMAND = """
     """
 
 
-def test_a_command_of_a_plugin_follows_resetrl(install: Install) -> None:
+def test_hook_resetrl_commands_adds_to_the_command_line(install: Install) -> None:
     install("resetrl-one", "my_one", COMMAND)
     assert CliRunner().invoke(cli.app, ["say", "hello"]).output == "hello\n"
     assert "No such command 'sai'" in CliRunner().invoke(cli.app, ["sai"]).output
@@ -288,7 +288,7 @@ def test_a_command_of_a_plugin_follows_resetrl(install: Install) -> None:
 
 def test_a_command_of_another_kind_is_refused(install: Install) -> None:
     install("resetrl-one", "my_one", COMMAND.replace('"say": app', '"say": hello'))
-    with pytest.raises(PluginError, match="command 'say' of resetrl-one .*register a typer.Typer"):
+    with pytest.raises(PluginError, match=r"command 'say' of resetrl-one .*register a typer.Typer"):
         CliRunner().invoke(cli.app, ["say"], catch_exceptions=False)
 
 
@@ -491,7 +491,7 @@ def test_a_misspelt_hook_is_named_with_the_hooks_there_are(tmp_path: Path) -> No
         f"plugin_paths unversioned ({file}): unknown hook 'resetrl_reset_selector': did you mean "
         "resetrl_reset_selectors? The hooks are resetrl_reset_selectors, resetrl_verifiers, "
         "resetrl_group_splits, resetrl_samplers, resetrl_losses, resetrl_tasks, resetrl_engines, "
-        "resetrl_learners, resetrl_methods, "
+        "resetrl_learners, resetrl_methods, resetrl_commands, "
         "resetrl_run_started, resetrl_step_finished, resetrl_evaluated, resetrl_run_finished"
     )
 
