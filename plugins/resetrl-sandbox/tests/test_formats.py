@@ -46,7 +46,7 @@ def test_tests_may_be_the_text_of_a_list() -> None:
     [
         ({}, "problem p has no tests"),
         ({"tests": []}, "problem p has an empty list of tests"),
-        ({"tests": "[1,"}, "problem p: its tests are no JSON .*: write a list"),
+        ({"tests": "[1,"}, "problem p: its list of tests is no JSON .*: mend it"),
         ({"tests": 3}, "problem p: its tests are int: write a list"),
         ({"tests": ["{"]}, "problem p, test 1 is no JSON"),
         ({"tests": [3]}, "problem p, test 1 is int: write an object"),

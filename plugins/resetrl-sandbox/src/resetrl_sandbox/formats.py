@@ -48,22 +48,24 @@ def read_tests(details: Mapping[str, object], place: str) -> tuple[list[Test], s
 
 def _list(given: object, place: str) -> Sequence[object]:
     """A list, or the text of one in JSON."""
-    if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except ValueError as error:
-            raise DataError(f"{place}: its tests are no JSON ({error}): write a list") from None
+    given = _parsed(given, f"{place}: its list of tests")
     if not isinstance(given, Sequence):
         raise DataError(f"{place}: its tests are {type(given).__name__}: write a list")
     return given
 
 
+def _parsed(given: object, where: str) -> object:
+    """What is given, or what it says in JSON if it is text."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return json.loads(given)
+    except ValueError as error:
+        raise DataError(f"{where} is no JSON ({error}): mend it") from None
+
+
 def _test(given: object, entry_point: str | None, where: str) -> Test:
-    if isinstance(given, str):
-        try:
-            given = json.loads(given)
-        except ValueError as error:
-            raise DataError(f"{where} is no JSON ({error}): write one object a test") from None
+    given = _parsed(given, where)
     if not isinstance(given, Mapping):
         raise DataError(f"{where} is {type(given).__name__}: write an object")
     missing = [name for name in ("input", "output", "type") if name not in given]
