@@ -44,7 +44,7 @@ def _plugin_command(name: str) -> Any:
     command, source = found
     if not isinstance(command, typer.Typer):
         raise PluginError(f"command {name!r} of {source} is {command!r}: register a typer.Typer")
-    return typer.main.get_command(command)
+    return typer.main.get_group(command)
 
 
 app = typer.Typer(
