@@ -1,8 +1,8 @@
-"""Reading answers out of completions: the box, a letter, yes or no, words.
+"""Reading answers out of completions: the box, a program, a letter, yes or no, words.
 
 Every verifier reads through these functions, so that all agree on what an answer is: what the
-last closed `\\boxed{...}` holds. What stands elsewhere counts only where a verifier's option
-`lenient` asks for it.
+last closed `\\boxed{...}` holds, or the last fenced block where a program is asked for. What stands
+elsewhere counts only where a verifier's option `lenient` asks for it.
 """
 
 from __future__ import annotations
@@ -50,6 +50,13 @@ def unbraced_answer(completion: str) -> Answer:
     """The word behind the last `\\boxed`, as in `\\boxed 4`, if that has no braces."""
     words = re.findall(r"\\boxed\s+([^\s{}$]+)", prose_of(completion))
     return Answer(words[-1]) if words else boxed_answer(completion)
+
+
+def fenced_program(completion: str) -> str:
+    """The lines between the last two lines that contain three backticks; empty without two."""
+    lines = completion.split("\n")
+    fences = [place for place, line in enumerate(lines) if "```" in line]
+    return "\n".join(lines[fences[-2] + 1 : fences[-1]]) if len(fences) > 1 else ""
 
 
 def verdict_on(answer: Answer, reference: str, *, correct: bool) -> Verdict:

@@ -11,11 +11,13 @@ import warnings
 from typing import Annotated, Any
 
 import typer
+import typer.core
+import typer.main
 
 from resetrl import __version__
 from resetrl.analysis.command import app as analysis_app
 from resetrl.compare.command import compare, diff
-from resetrl.errors import ResetrlError, ResetrlWarning
+from resetrl.errors import PluginError, ResetrlError, ResetrlWarning
 from resetrl.evaluate.command import correct, evaluate
 from resetrl.hub.command import app as hub_app
 from resetrl.plugin_commands import app as plugins_app
@@ -25,7 +27,29 @@ from resetrl.show.command import show
 from resetrl.theory.command import theory
 from resetrl.tiny.command import app as tiny_app
 
+
+class Commands(typer.core.TyperGroup):
+    """Our commands, and those of plugins, which are loaded only if none of ours has the name."""
+
+    def get_command(self, context: Any, name: str) -> Any:
+        return super().get_command(context, name) or _plugin_command(name)
+
+
+def _plugin_command(name: str) -> Any:
+    from resetrl.plugins import load_plugins
+
+    found = load_plugins().commands.get(name)
+    if found is None:
+        return None
+    command, source = found
+    if not isinstance(command, typer.Typer):
+        raise PluginError(f"command {name!r} of {source} is {command!r}: register a typer.Typer")
+    return typer.main.get_group(command)
+
+
 app = typer.Typer(
+    cls=Commands,
+    epilog="Plugins may add commands; resetrl plugins list shows what is installed.",
     help="Experiments with reset-based reinforcement learning of language models.",
     no_args_is_help=True,
     add_completion=False,

@@ -1,10 +1,10 @@
 """The whole extension surface of resetrl: implement any of these in a plugin.
 
-The first hooks return components by name, `resetrl_methods` presets that choose among them; the
-last four observe a run. None is called in the middle of the step's arithmetic. A component is a
-plain dataclass (see `resetrl.interfaces`): its fields are its options and its hydra schema, its
-docstring its help. In place of a class an instance may be registered; its values are then the
-defaults under that name.
+The first hooks return components by name, `resetrl_methods` presets that choose among them,
+`resetrl_commands` subcommands of the command line; the last four observe a run. None is called in
+the middle of the step's arithmetic. A component is a plain dataclass (see `resetrl.interfaces`):
+its fields are its options and its hydra schema, its docstring its help. In place of a class an
+instance may be registered; its values are then the defaults under that name.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ Components = Mapping[str, object]
 
 Methods = Mapping[str, Mapping[str, object]]
 """What a file of conf/method/ holds, as a mapping, by the name of the method."""
+
+
+Commands = Mapping[str, object]
+"""A typer.Typer for each name that may follow `resetrl` on the command line."""
 
 
 @hookspec
@@ -79,6 +83,12 @@ def resetrl_learners() -> Components:
 @hookspec
 def resetrl_methods() -> Methods:
     """Methods (`resetrl.method_presets`), each the components and values of one, for `method=`."""
+    return {}
+
+
+@hookspec
+def resetrl_commands() -> Commands:
+    """Commands (`typer.Typer`), for `resetrl NAME`."""
     return {}
 
 

@@ -123,6 +123,24 @@ class Verifier(Protocol):
         ...
 
 
+@runtime_checkable
+class ExampleVerifier(Protocol):
+    """A verifier that reads more of a problem than its reference, and shows how that looks."""
+
+    def example(self) -> Problem:
+        """A problem for the contract: a rollout with its reference in a box is correct."""
+        ...
+
+
+@runtime_checkable
+class TaggedVerifier(Protocol):
+    """A verifier that depends on the machine, and says so in the tags of a run."""
+
+    def tags(self) -> Mapping[str, str]:
+        """Tags such as `sandbox_level`; asked for before anything is trained, so it may refuse."""
+        ...
+
+
 class Task(Protocol):
     """A source of problems with its verifier."""
 
@@ -304,6 +322,7 @@ __all__ = [
     "Distributed",
     "Engine",
     "EngineCounters",
+    "ExampleVerifier",
     "Learner",
     "LearnerSpec",
     "Limits",
@@ -317,6 +336,7 @@ __all__ = [
     "SelfEvaluation",
     "Sleeper",
     "StepChecker",
+    "TaggedVerifier",
     "Task",
     "Verifier",
 ]

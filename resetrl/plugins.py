@@ -53,8 +53,10 @@ _NESTED_KINDS: Mapping[object, str] = {
 }
 """An option of one of these types is a component itself, chosen as `kind/option=name`."""
 
+COMMANDS_HOOK = "resetrl_commands"
+
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("resetrl_"))
-"""Every hook: components', methods', observers'."""
+"""Every hook: components', methods', commands', observers'."""
 
 _MEMBERS: Mapping[str, tuple[str, ...]] = {
     "reset_selector": ("select",),
@@ -124,12 +126,14 @@ class Component:
 class Registry:
     """All components and methods, and the plugin manager that calls the observers.
 
-    `methods` are those of plugins; the shipped ones are files of conf/method/.
+    `methods` are those of plugins; the shipped ones are files of conf/method/. `commands` are those
+    that plugins add to the command line, each a typer.Typer, with where it is from.
     """
 
     manager: pluggy.PluginManager
     components: dict[tuple[str, str], Component] = field(default_factory=dict)
     methods: dict[str, MethodPreset] = field(default_factory=dict)
+    commands: dict[str, tuple[object, Source]] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
 
     def names(self, kind: str) -> list[str]:
@@ -235,6 +239,10 @@ def load_plugins(
         source = registry.sources[implementation.plugin_name]
         for name, values in _call(METHODS_HOOK, implementation.function, source).items():
             _add_method(registry, name, values, source)
+    for implementation in getattr(manager.hook, COMMANDS_HOOK).get_hookimpls():
+        source = registry.sources[implementation.plugin_name]
+        for name, command in _call(COMMANDS_HOOK, implementation.function, source).items():
+            _add_command(registry, name, command, source)
     return registry
 
 
@@ -338,6 +346,15 @@ def _add_method(registry: Registry, name: object, values: object, source: Source
                 f"{list_names(registry.names(kind))}"
             )
     registry.methods[preset.name] = preset
+
+
+def _add_command(registry: Registry, name: str, command: object, source: Source) -> None:
+    other = registry.commands.get(name)
+    if other is not None:
+        raise PluginError(
+            f"command {name!r} is registered by both {other[1]} and {source}: rename or drop one"
+        )
+    registry.commands[name] = command, source
 
 
 def _checked_name(name: object, where: str) -> str:

@@ -12,12 +12,12 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from resetrl.errors import ResetrlError, ResetrlWarning, TrainingError, list_names
-from resetrl.interfaces import Verifier
+from resetrl.interfaces import TaggedVerifier, Verifier
 from resetrl.ranks import ALONE, Ranks
 from resetrl.types import Group, Rollout, Sampled, Verdict
 
@@ -49,6 +49,10 @@ class GuardedVerifier:
             verdicts = [_error(verdicts)] if len(rollouts) == 1 else self._one_by_one(rollouts)
             self._warn(rollouts, verdicts)
         return verdicts
+
+    def tags(self) -> Mapping[str, str]:
+        """What the verifier has to say in a run's tags, mostly nothing."""
+        return self.verifier.tags() if isinstance(self.verifier, TaggedVerifier) else {}
 
     def _one_by_one(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         verdicts: list[Verdict] = []

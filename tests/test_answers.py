@@ -8,6 +8,7 @@ from parity import case
 from resetrl.answers import (
     Answer,
     boxed_answer,
+    fenced_program,
     last_yes_or_no,
     letter_in_box,
     letter_in_prose,
@@ -22,6 +23,16 @@ from resetrl.thoughts import last_boxed
 def test_the_last_closed_box_equals_the_references() -> None:
     recorded = case("boxed_extract_table")
     assert [last_boxed(text) or "" for text in recorded["input"]] == recorded["expected"]
+
+
+def test_a_program_stands_between_the_last_two_fences_as_in_the_reference() -> None:
+    recorded = case("code_extract_table")
+    assert [fenced_program(text) for text in recorded["input"]] == recorded["expected"]
+
+
+def test_a_program_keeps_its_indentation_and_blank_lines() -> None:
+    completion = "So:\n```python\nif 1:\n\n    f()\n```</thought>\n"
+    assert fenced_program(completion) == "if 1:\n\n    f()"
 
 
 @pytest.mark.parametrize(

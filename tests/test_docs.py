@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from resetrl import hookspecs
 from resetrl.method_presets import METHODS_HOOK
 from resetrl.plugin_commands import app
-from resetrl.plugins import KINDS, Registry, load_plugins
+from resetrl.plugins import COMMANDS_HOOK, KINDS, Registry, load_plugins
 from resetrl.run.compose import compose
 from resetrl.run.config import config_dir
 from resetrl.run.context import Evaluation, RunContext
@@ -25,7 +26,7 @@ from resetrl.types import PhaseUsage, StepRecord, Update
 PAGE = (Path(__file__).parents[1] / "docs" / "writing-a-plugin.md").read_text(encoding="utf-8")
 ALGORITHMS = (Path(__file__).parents[1] / "docs" / "algorithms.md").read_text(encoding="utf-8")
 HOOKS = [name for name in vars(hookspecs) if name.startswith("resetrl_")]
-OBSERVERS = [hook for hook in HOOKS if hook not in (*KINDS.values(), METHODS_HOOK)]
+OBSERVERS = [hook for hook in HOOKS if hook not in (*KINDS.values(), METHODS_HOOK, COMMANDS_HOOK)]
 
 
 def blocks(language: str, text: str = PAGE) -> list[str]:
@@ -90,6 +91,13 @@ def test_the_example_of_a_method_composes(tmp_path: Path) -> None:
     assert (config.split.name, config.reset_selector, config.loss.name) == ("grpo", None, "clipped")
     assert config.loss.aggregation == "seq_mean_token_sum_norm"
     assert config.loss.fixed_length == config.limits.max_completion_len == 192
+
+
+def test_the_example_of_a_command_runs(tmp_path: Path) -> None:
+    (example,) = blocks("python", section(COMMANDS_HOOK))
+    command, source = load_plugins([saved(example, tmp_path)]).commands["say"]
+    assert isinstance(command, typer.Typer) and source.file.is_relative_to(tmp_path)
+    assert CliRunner().invoke(command, ["hello"]).output == "hello\n"
 
 
 def test_the_examples_of_observers_write_the_notes_of_a_run(tmp_path: Path) -> None:

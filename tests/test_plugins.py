@@ -11,9 +11,10 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from typer.testing import CliRunner
 
 import resetrl
-from resetrl import hookspecs
+from resetrl import cli, hookspecs
 from resetrl.errors import ConfigError, PluginError
 from resetrl.plugins import HOOKS, KINDS, list_names, load_plugins
 from resetrl.splits import GroupSplit
@@ -259,6 +260,46 @@ def test_a_method_that_makes_no_sense_is_named(
     assert message.endswith(reason)
 
 
+COMMAND = """
+    import typer
+    from resetrl.hookspecs import hookimpl
+
+    app = typer.Typer()
+
+    @app.callback()
+    def about():
+        pass
+
+    @app.command()
+    def hello():
+        typer.echo("hello")
+
+    @hookimpl
+    def resetrl_commands():
+        return {"say": app}
+    """
+
+
+def test_hook_resetrl_commands_adds_to_the_command_line(install: Install) -> None:
+    install("resetrl-one", "my_one", COMMAND)
+    assert CliRunner().invoke(cli.app, ["say", "hello"]).output == "hello\n"
+    assert "No such command 'sai'" in CliRunner().invoke(cli.app, ["sai"]).output
+
+
+def test_a_command_of_another_kind_is_refused(install: Install) -> None:
+    install("resetrl-one", "my_one", COMMAND.replace('"say": app', '"say": hello'))
+    with pytest.raises(PluginError, match=r"command 'say' of resetrl-one .*register a typer.Typer"):
+        CliRunner().invoke(cli.app, ["say"], catch_exceptions=False)
+
+
+def test_two_plugins_with_one_command_are_both_named(install: Install) -> None:
+    install("resetrl-one", "my_one", COMMAND)
+    install("resetrl-two", "my_two", COMMAND)
+    message = error_of()
+    assert message.startswith("command 'say' is registered by both resetrl-")
+    assert "resetrl-one 1.2" in message and "resetrl-two 1.2" in message
+
+
 def test_two_plugins_with_one_method_name_are_both_named(install: Install) -> None:
     install("resetrl-one", "my_one", METHOD)
     install("resetrl-two", "my_two", METHOD)
@@ -450,7 +491,7 @@ def test_a_misspelt_hook_is_named_with_the_hooks_there_are(tmp_path: Path) -> No
         f"plugin_paths unversioned ({file}): unknown hook 'resetrl_reset_selector': did you mean "
         "resetrl_reset_selectors? The hooks are resetrl_reset_selectors, resetrl_verifiers, "
         "resetrl_group_splits, resetrl_samplers, resetrl_losses, resetrl_tasks, resetrl_engines, "
-        "resetrl_learners, resetrl_methods, "
+        "resetrl_learners, resetrl_methods, resetrl_commands, "
         "resetrl_run_started, resetrl_step_finished, resetrl_evaluated, resetrl_run_finished"
     )
 

@@ -197,6 +197,15 @@ class First:
         return [Selection(1, "first") for _ in seeds]
 
 
+def test_a_verifier_may_have_a_say_in_the_tags_of_a_run() -> None:
+    class Tagged(Exact):
+        def tags(self) -> dict[str, str]:
+            return {"sandbox_level": "namespaces"}
+
+    assert GuardedVerifier(Tagged(), "tagged", 1.0).tags() == {"sandbox_level": "namespaces"}
+    assert GuardedVerifier(Exact(), "exact", 1.0).tags() == {}
+
+
 @pytest.mark.parametrize(
     ("overrides", "name"),
     [

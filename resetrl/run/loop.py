@@ -25,7 +25,7 @@ from resetrl.errors import (
     TrainingError,
     blaming,
 )
-from resetrl.interfaces import SelfEvaluation
+from resetrl.interfaces import SelfEvaluation, TaggedVerifier
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
 from resetrl.models import load_model
@@ -303,14 +303,17 @@ DATASET_SAMPLE = 256
 def provenance(trainer: Trainer, registry: Registry) -> dict[str, str]:
     """Tags that say whether two runs may be compared: configuration, problems, code.
 
-    `code` covers resetrl and every plugin loaded, `eval_set` the held-out problems in use.
+    `code` covers resetrl and every plugin loaded, `eval_set` the held-out problems in use. A
+    verifier may add its own, such as the level of the sandbox it runs programs in.
     """
+    verifier = trainer.session.verifier
     code = "".join(f"{plugin['plugin']}:{plugin['sha256']}\n" for plugin in registry.manifest())
     return {
         "config_hash": trainer.config_hash,
         "dataset": problems_hash(trainer.training, DATASET_SAMPLE),
         "eval_set": problems_hash([prompt.problem for prompt in trainer.held_out]),
         "code": hashlib.sha256(code.encode()).hexdigest()[:16],
+        **(verifier.tags() if isinstance(verifier, TaggedVerifier) else {}),
     }
 
 

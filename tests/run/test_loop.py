@@ -16,7 +16,7 @@ from resetrl.models import load_model
 from resetrl.plugins import load_plugins
 from resetrl.run.checkpoint import latest_checkpoint
 from resetrl.run.compose import compose, config_hash
-from resetrl.run.loop import build_trainer, run_trainer
+from resetrl.run.loop import build_trainer, provenance, run_trainer
 from resetrl.run.summary import print_summary
 
 SMALL = [
@@ -56,6 +56,25 @@ def run(folder, *overrides, plugin=None, resume=False):
     trainer = build_trainer(config, folder, registry, checkpoint)
     outcome = run_trainer(trainer, config, registry, Console(file=io.StringIO()))
     return trainer, outcome, recorder
+
+
+def test_tags_say_what_the_verifier_says_of_the_machine(tmp_path):
+    plugin = tmp_path / "tagged.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\n"
+        "from resetrl.builtin.verifiers import Exact\n"
+        "from resetrl.hookspecs import hookimpl\n"
+        "@dataclass\n"
+        "class Tagged(Exact):\n"
+        "    def tags(self): return {'sandbox_level': 'namespaces'}\n"
+        "@hookimpl\n"
+        "def resetrl_verifiers(): return {'tagged': Tagged}\n"
+    )
+    registry = load_plugins([plugin])
+    for verifier, level in (("tagged", "namespaces"), ("exact", None)):
+        config = compose([*SMALL, f"verifier={verifier}"], registry)
+        tags = provenance(build_trainer(config, tmp_path, registry), registry)
+        assert tags.get("sandbox_level") == level
 
 
 def summary(outcome):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from resetrl.interfaces import Verifier
+from resetrl.interfaces import ExampleVerifier, Verifier
 from resetrl.testing.contracts._require import require
 from resetrl.testing.fakes import make_prompt, make_rollout
 from resetrl.types import Problem, Prompt, Rollout, Verdict
@@ -39,7 +39,7 @@ def right_rollout(problem: Problem) -> Rollout:
 
 
 def gives_one_verdict_a_rollout(verifier: Verifier) -> None:
-    require_verdicts(verifier, _PROMPT)
+    require_verdicts(verifier, _prompt_for(verifier))
 
 
 def gives_no_verdict_for_no_rollout(verifier: Verifier) -> None:
@@ -48,28 +48,34 @@ def gives_no_verdict_for_no_rollout(verifier: Verifier) -> None:
 
 def accepts_the_reference(verifier: Verifier) -> None:
     """One of several will do: a verifier of yes and no has no use for numbers."""
-    verdicts = [
-        judge(verifier, [right_rollout(Problem("problem-0", "?", reference))])[0]
-        for reference in _REFERENCES
-    ]
+    problems = [Problem("problem-0", "?", reference) for reference in _REFERENCES]
+    if isinstance(verifier, ExampleVerifier):
+        problems = [verifier.example()]
+    verdicts = [judge(verifier, [right_rollout(problem)])[0] for problem in problems]
+    others = " (and neither are B and yes with their own references)" if problems[1:] else ""
     require(
         any(verdict.correct and verdict.reward > 0 for verdict in verdicts),
-        f"\\boxed{{2}} with the reference 2 gave {verdicts[0]!r}: it is correct (and neither are "
-        "B and yes with their own references)",
+        f"\\boxed{{{problems[0].reference}}} with the reference {problems[0].reference} gave "
+        f"{verdicts[0]!r}: it is correct{others}",
     )
 
 
 def judges_the_same_in_any_order_and_alone(verifier: Verifier) -> None:
-    rollouts = list(odd_rollouts(_PROMPT).values())
+    prompt = _prompt_for(verifier)
+    rollouts = list(odd_rollouts(prompt).values())
     together = _judgements(judge(verifier, rollouts))
     reverse = _judgements(judge(verifier, rollouts[::-1]))[::-1]
     alone = [_judgements(judge(verifier, [rollout]))[0] for rollout in rollouts]
-    for what, one, two, three in zip(odd_rollouts(_PROMPT), together, reverse, alone, strict=True):
+    for what, one, two, three in zip(odd_rollouts(prompt), together, reverse, alone, strict=True):
         require(
             one == two == three,
             f"a rollout with {what} gets {one} (reward, correct) in a batch, {two} in the "
             f"reversed batch and {three} alone: let each verdict depend on its own rollout only",
         )
+
+
+def _prompt_for(verifier: Verifier) -> Prompt:
+    return Prompt(verifier.example(), (0,)) if isinstance(verifier, ExampleVerifier) else _PROMPT
 
 
 def judge(verifier: Verifier, rollouts: Sequence[Rollout]) -> list[Verdict]:

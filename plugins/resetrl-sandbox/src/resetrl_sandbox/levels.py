@@ -1,0 +1,96 @@
+"""How far programs can be shut in on this machine, found by trying, and the refusal of too little.
+
+`rlimits`: limits of CPU, memory, files and threads, in a clean interpreter. `landlock_seccomp`:
+files, system calls and the network besides. `namespaces`: also processes, users, mounts and the
+network of its own, a small read-only root. `external`: what `landlock_seccomp` is, within
+bubblewrap, for machines where only that may make namespaces.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from resetrl.errors import ResetrlError
+from resetrl_sandbox.host import Job, Launcher, SandboxFailure
+from resetrl_sandbox.inside import calls, kernel
+
+Level = Literal["none", "rlimits", "landlock_seccomp", "namespaces", "external"]
+MinLevel = Literal["rlimits", "landlock_seccomp", "namespaces", "external"]
+
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""From the least to the most; `external` counts as much as `namespaces` where both will do."""
+
+_PREFERRED: tuple[MinLevel, ...] = ("namespaces", "external", "landlock_seccomp", "rlimits")
+"""Own namespaces are fresh for each program; bubblewrap's for each launcher."""
+
+_REMEDIES: Mapping[MinLevel, str] = {
+    "namespaces": "allow user namespaces (sysctl user.max_user_namespaces above 0 and, on Ubuntu, "
+    "kernel.apparmor_restrict_unprivileged_userns=0; in a container, a seccomp profile with "
+    "unshare and mount), or install bubblewrap",
+    "external": "install bubblewrap (the command bwrap)",
+    "landlock_seccomp": "use Linux 5.13 or newer on x86-64 or arm64, with Landlock among its "
+    "security modules",
+    "rlimits": "use Linux",
+}
+
+
+class SandboxError(ResetrlError):
+    """The machine does not allow a sandbox as strong as the configuration asks for."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The level programs run at, and why each preferred one is not to be had."""
+
+    level: Level
+    refused: Mapping[str, str]
+
+
+def reach(least: MinLevel = "rlimits") -> Reach:
+    """The best level of this machine; bubblewrap only if own namespaces fail or it is asked for."""
+    refused: dict[str, str] = {}
+    for level in ("external",) if least == "external" else _PREFERRED:
+        reason = why_not(level)
+        if not reason:
+            return Reach(level, refused)
+        refused[level] = reason
+    return Reach("none", refused)
+
+
+def level_at_least(least: MinLevel) -> Level:
+    """The level programs will run at; raises SandboxError if it would be below `least`."""
+    reached = reach(least)
+    if LEVELS.index(reached.level) >= LEVELS.index(least):
+        return reached.level
+    reasons = "; ".join(f"{level}: {why}" for level, why in reached.refused.items())
+    lower = ""
+    if reached.level != "none":
+        lower = f", or choose min_level={reached.level} if the programs can be trusted that far"
+    raise SandboxError(
+        f"the sandbox reaches level {reached.level} on this machine, below min_level={least} "
+        f"({reasons}): {_REMEDIES[least]}{lower}"
+    )
+
+
+@functools.cache
+def why_not(level: MinLevel) -> str:
+    """Why a level is not to be had, empty if a program ran at it just now."""
+    if not sys.platform.startswith("linux"):
+        return f"the system is {sys.platform}, not Linux"
+    if level != "rlimits" and not calls.is_known(kernel.MACHINE):
+        return f"there is no system-call filter for {kernel.MACHINE}"
+    try:
+        launcher = Launcher(level, {})
+    except OSError as error:
+        return str(error)
+    try:
+        results = list(launcher.run(Job("print(1)", [{"stdin": ""}])))
+    except SandboxFailure as error:
+        return str(error)
+    finally:
+        launcher.close()
+    return "" if results[0]["status"] == 0 else results[0]["stderr"].strip()

@@ -1,0 +1,110 @@
+"""Outputs and values are compared by what they say, never by what they claim to equal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from resetrl_sandbox.comparison import same_output, same_value
+from resetrl_sandbox.inside.program import from_plain, plain
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "same"),
+    [
+        ("3\n", "3", True),
+        (" 1 2 \n3", "1 2\n3\n", True),
+        ("1  2", "1 2", True),
+        ("1\n2", "1 2", False),
+        ("1.0", "1", True),
+        ("1.00", "1.0", True),
+        ("0.3333333333", "0.33333333", True),
+        ("0.333", "0.333333", False),
+        ("1000001", "1000000", False),
+        ("YES", "Yes", False),
+        ("nan", "NaN", False),
+        ("1e999999999", "1", False),
+        ("9" * 10**6, "8" * 10**6, False),
+        ("", "", True),
+        ("", "0", False),
+        ("1 2 3", "1 2", False),
+    ],
+)
+def test_output_is_compared_line_by_line(given: str, expected: str, same: bool) -> None:
+    assert same_output(given, expected, 1e-6) is same
+
+
+def test_without_tolerance_numbers_are_equal_or_not() -> None:
+    assert same_output("0.50", "0.5", 0.0)
+    assert not same_output("0.5000001", "0.5", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "same"),
+    [
+        ([1, 2], [1, 2], True),
+        ((1, 2), [1, 2], True),
+        ([1, 2], (1, 2), False),
+        ((1, [2]), (1, [2]), True),
+        ([1], [1, 2], False),
+        ({1: [2]}, {1: [2]}, True),
+        ({"1": [2]}, {1: [2]}, False),
+        ({1, 2}, {2, 1}, True),
+        (frozenset({1}), {1}, True),
+        ([1], {1}, False),
+        (0.1 + 0.2, 0.3, True),
+        (1, 1.0, True),
+        (2**70, 2**70, True),
+        (2**70, 2**70 + 1, False),
+        (10**400, 1.0, False),
+        (NAN, NAN, True),
+        (0, NAN, False),
+        ("1", 1, False),
+        (True, 1, True),
+        (None, 0, False),
+        (1 + 2j, 1 + 2j, True),
+        (b"a", b"a", True),
+        ({"a": 0.1 + 0.2}, {"a": 0.3}, True),
+    ],
+)
+def test_values_are_compared_as_equality_has_it(given: Any, expected: Any, same: bool) -> None:
+    assert same_value(plain(given), plain(expected), 1e-6) is same
+
+
+@pytest.mark.parametrize("value", [(1, {2, 3}), {"a": (None,)}, -(2**80), b"x", 1j, [[]]])
+def test_a_value_comes_back_as_it_was_written(value: Any) -> None:
+    assert from_plain(plain(value)) == value
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"odd": []}, {"int": 5}, {"set": [[1]]}, {"a": 1, "b": 2}, {"tuple": 3}]
+)
+def test_what_is_no_written_value_is_never_the_answer(given: Any) -> None:
+    for expected in (1, plain((1,)), plain({1}), plain({1: 2}), [1]):
+        try:
+            assert not same_value(given, expected, 1e-6)
+        except (ValueError, TypeError, KeyError):
+            continue
+
+
+def test_sets_of_another_size_are_not_even_built() -> None:
+    given = {"set": [["no hash"]] * 3}
+    assert not same_value(given, plain({1, 2}), 1e-6)
+
+
+def test_subclasses_are_written_as_their_base() -> None:
+    class Always(int):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        __hash__ = int.__hash__
+
+    assert plain([Always(3)]) == [3]
+
+
+def test_what_is_no_plain_data_is_no_answer() -> None:
+    with pytest.raises(TypeError, match="the answer holds function, which is no plain data"):
+        plain(plain)
