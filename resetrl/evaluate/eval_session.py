@@ -97,7 +97,7 @@ def _answer_all(
             advance = partial(bar.advance, row)
             answers[task.label] = evaluator.evaluate(task, inference, meter, file, advance)
             if not console.is_terminal:
-                console.print(f"{task.label}: {task.num_problems} problems answered")
+                console.print(f"{task.label}: {task.num_problems} answered")
     return answers
 
 
