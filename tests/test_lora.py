@@ -56,8 +56,8 @@ def test_new_adapters_change_nothing_and_only_they_are_trained() -> None:
     # Two layers of seven linear ones, A and B of each.
     assert len(trained) == 2 * 7 * 2
     assert all(".lora_" in name for name in trained)
-    # Inputs plus outputs: 4 x (32 + 32), (32 + 16), (32 + 16), (32 + 32), three times (32 + 64).
-    assert learner.num_trained_parameters == 2 * 4 * (64 + 48 + 48 + 64 + 3 * 96)
+    # Inputs plus outputs: (32 + 128), (32 + 64), (32 + 64), (128 + 32), three times (32 + 64).
+    assert learner.num_trained_parameters == 2 * 4 * (160 + 96 + 96 + 160 + 3 * 96)
     num_plain = sum(p.numel() for p in plain.parameters())
     assert learner.num_parameters == num_plain + learner.num_trained_parameters
 
