@@ -102,7 +102,7 @@ def test_merged_weights_are_rounded_once_to_the_dtype_of_the_model() -> None:
     (q_proj,) = (w for w in weights(model) if w.name == "model.layers.0.self_attn.q_proj.weight")
     change = 64 / 4 * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
     assert torch.equal(q_proj.whole(), (q_proj.tensor.float() + change).bfloat16())
-    assert [source.shape for source in q_proj.sources] == [(32, 32), (4, 32), (32, 4)]
+    assert [source.shape for source in q_proj.sources] == [(128, 32), (4, 32), (128, 4)]
 
 
 @pytest.mark.parametrize("engine_model", ["plain", "adapted copy"])

@@ -24,6 +24,11 @@ _SHARED_MEMORY_OP = "deepspeed_shm_comm"
 """Compiled for minutes if it can be, for an inference call that training never makes."""
 
 
+_BUCKET = 500_000_000
+"""Numbers that DeepSpeed sends at once, its default, for which it allocates buffers: gigabytes also
+beside a small model, unless that has fewer."""
+
+
 @dataclass(frozen=True)
 class Zero:
     """What is split over the ranks, and kept in CPU memory.
@@ -35,9 +40,16 @@ class Zero:
     offload_optimizer: bool = False
     offload_parameters: bool = False
 
-    def config(self, dtype: torch.dtype, max_grad_norm: float) -> dict[str, Any]:
+    def config(
+        self, dtype: torch.dtype, num_parameters: int, max_grad_norm: float
+    ) -> dict[str, Any]:
         """DeepSpeed's configuration; bfloat16 gradients are added up in float32 but in stage 0."""
-        zero: dict[str, Any] = {"stage": self.stage}
+        bucket = min(num_parameters, _BUCKET)
+        zero: dict[str, Any] = {
+            "stage": self.stage,
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+        }
         if self.offload_optimizer:
             zero["offload_optimizer"] = {"device": "cpu"}
         if self.offload_parameters:
@@ -66,7 +78,8 @@ def start_engine(
     """A DeepSpeed engine that trains the model in place, or only runs it without an optimizer."""
     deepspeed = _deepspeed(model.device)
     _join_alone(model.device)
-    config = zero.config(model.dtype, max_grad_norm)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    config = zero.config(model.dtype, num_parameters, max_grad_norm)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
     return engine
 
