@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 import types
@@ -145,6 +146,7 @@ class Report:
     at: float
     message: str
     is_ours: bool
+    traceback: str
 
 
 def run_in_processes(
@@ -153,7 +155,7 @@ def run_in_processes(
     """What rank 0 returns from `task(*args)`, called in that many new processes of this machine.
 
     A rank that fails ends the others within 30 seconds. Its error is raised here, after the
-    traceback of one that nobody foresaw has been printed. Ctrl-C ends all in order.
+    traceback of one that nobody foresaw has been printed. Ctrl-C and SIGTERM end all in order.
     """
     from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
@@ -168,14 +170,28 @@ def run_in_processes(
                 start_method="spawn",
             )
         try:
-            while not context.join(grace_period=END_SECONDS):
-                pass
+            with _terminated_as_interrupted():
+                while not context.join(grace_period=END_SECONDS):
+                    pass
         except ProcessExitedException as ended:
             raise _failure(Path(folder), ended, console) from None
         except BaseException:
             _end_all(context)
             raise
         return json.loads(Path(folder, "value").read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Within it SIGTERM is to this process what Ctrl-C is; only a main thread can say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -213,8 +229,8 @@ def _rank_main(
         _leave(INTERRUPTED)
     except Exception as error:  # whatever it is, the starting process tells it
         is_ours = isinstance(error, ResetrlError)
-        message = str(error) if is_ours else traceback.format_exc()
-        report = [index, time.time(), message, is_ours]
+        message = str(error) if is_ours else traceback.format_exception_only(error)[-1].strip()
+        report = [index, time.time(), message, is_ours, traceback.format_exc()]
         Path(folder, f"failed_{index}").write_text(json.dumps(report), encoding="utf-8")
         _leave(1)
     if index == 0:
@@ -256,12 +272,13 @@ def _failure(folder: Path, ended: Any, console: Console) -> BaseException:
         return ResetrlError(f"rank {ended.error_index} was {why}{hint}; the other ranks were ended")
     first = min(reports, key=lambda report: report.at)
     if first.is_ours:
-        return ResetrlError(first.message)
-    console.print(first.message, markup=False, soft_wrap=True)
-    last_line = first.message.strip().splitlines()[-1]
+        error = ResetrlError(first.message)
+        error.add_note(f"In rank {first.rank}:\n{first.traceback}")  # which --debug shows
+        return error
+    console.print(first.traceback, markup=False, soft_wrap=True)
     return ResetrlError(
-        f"rank {first.rank} failed ({last_line}), and the other ranks were ended: its traceback "
-        "is above"
+        f"rank {first.rank} failed ({first.message}), and the other ranks were ended: its "
+        "traceback is above"
     )
 
 

@@ -200,14 +200,14 @@ class Trainer:
 
 
 def _mean_metrics(of_ranks: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
-    """Means over the problems of all ranks, from those over each rank's and their number."""
+    """Means over problems, of the ranks that report a metric: theirs with their number."""
     if len(of_ranks) == 1:
         return dict(of_ranks[0][0])
-    total = sum(number for _, number in of_ranks)
     names = dict.fromkeys(name for metrics, _ in of_ranks for name in metrics)
+    shares = {name: [(m[name], n) for m, n in of_ranks if name in m] for name in names}
     return {
-        name: sum(metrics[name] * number for metrics, number in of_ranks if number) / total
-        for name in names
+        name: sum(value * number for value, number in share) / sum(number for _, number in share)
+        for name, share in shares.items()
     }
 
 

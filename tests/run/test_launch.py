@@ -150,9 +150,11 @@ def test_a_killed_rank_ends_the_others():
 
 def test_ranks_with_other_plugins_are_stopped_by_one_sentence():
     shown = Console(file=io.StringIO(), width=120)
-    with pytest.raises(ResetrlError, match=r"^rank 1 on .*- mine 1.0 f+; \+ mine 1.1 f+. Install"):
+    sentence = r"^rank 1 on .*- mine 1.0 f+; \+ mine 1.1 f+. Install"
+    with pytest.raises(ResetrlError, match=sentence) as caught:
         run_in_processes(rank_tasks.load_other_plugins, (), 2, shown)
     assert not shown.file.getvalue()
+    assert "in check_manifests" in caught.value.__notes__[0]  # what --debug shows
 
 
 START = """
@@ -164,7 +166,8 @@ run_in_processes(rank_tasks.wait, (sys.argv[1],), 2, Console(quiet=True))
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+    "number",
+    [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)],
 )
 def test_ranks_end_in_order_when_the_starting_process_is_interrupted_or_gone(number, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(rank_tasks.__file__).parent)}
