@@ -53,6 +53,7 @@ from resetrl.step import train_step
 from resetrl.sweep.optuna_trial import trial_observer
 from resetrl.sync import synchronise
 from resetrl.types import Problem, Prompt, Sampling, StepRecord
+from resetrl.verification import GuardedVerifier
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,8 @@ def naming_components(registry: Registry) -> Iterator[None]:
     try:
         yield
     except TrainingError as error:
-        if error.component is None:
+        # The guard around a verifier has named that already.
+        if error.component is None or isinstance(error.component, GuardedVerifier):
             raise
         raise TrainingError(f"{registry.origin(error.component)}: {error}") from error
 
