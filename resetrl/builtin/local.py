@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from resetrl.builtin import programs
 from resetrl.builtin.references import is_verifiable, mended
 from resetrl.builtin.rows import Row, file_rows, question_key, text_of
 from resetrl.errors import DataError
@@ -38,6 +39,9 @@ class Local:
     question: the field that holds the question; `a.b` is field b within field a.
     answer: the field that holds the reference; if it is a text with a closed box, the box does.
     answer_after: take the answer behind the last of these marks, such as `####`.
+    tests: the field with a program's tests, a list or its JSON text, as the verifier `code` of
+        resetrl-sandbox takes them; it is the task's verifier then, and rows need no answer.
+    entry_point: the field with the name of the function that functional tests call.
     id: the field with a unique id; without it, problems are numbered by line.
     verifier_name: the built-in verifier, with its defaults; `verifier=` takes its place.
     only_verifiable: mend references that lost backslashes, and leave out those that are no plain
@@ -53,6 +57,8 @@ class Local:
     question: str = "question"
     answer: str = "answer"
     answer_after: str = ""
+    tests: str = ""
+    entry_point: str = ""
     id: str = ""
     verifier_name: VerifierName = "math"
     only_verifiable: bool = False
@@ -64,6 +70,19 @@ class Local:
                 raise ValueError(f"{name} is empty: give one")
         if not 0 < self.eval_share < 1:
             raise ValueError(f"eval_share is {self.eval_share}: choose one between 0 and 1")
+        if self.entry_point and not self.tests:
+            raise ValueError(
+                f"entry_point is {self.entry_point} without tests: give tests, the field with the "
+                "test cases"
+            )
+        about_answers = {
+            "answer_after": self.answer_after,
+            "only_verifiable": self.only_verifiable,
+            "verifier_name": self.verifier_name != "math",
+        }
+        for name, given in about_answers.items():
+            if self.tests and given:
+                raise ValueError(f"{name} is about answers, but tests is given: leave one out")
 
     def problems(self, purpose: Purpose) -> Sequence[Problem]:
         """The problems to train or to evaluate on, in the order of their file.
@@ -73,9 +92,15 @@ class Local:
         return self._sets[purpose]
 
     def verifier(self) -> Verifier:
-        """The built-in verifier that the options name."""
-        from resetrl.builtin import resetrl_verifiers
+        """`code` where there are tests, else the built-in one that the options name.
 
+        Raises ConfigError if `code` is not installed.
+        """
+        from resetrl.builtin import resetrl_verifiers
+        from resetrl.builtin.verifiers import verifier_of_task
+
+        if self.tests:
+            return verifier_of_task("local", "code")
         verifier: Verifier = resetrl_verifiers()[self.verifier_name]()  # type: ignore[operator]
         return verifier
 
@@ -115,12 +140,15 @@ class Local:
         path = file_of(name)
         placed = []
         for number, (place, row) in enumerate(file_rows(path), start=1):
-            reference = self._reference(row, place)
+            reference = "" if self.tests else self._reference(row, place)
             if self.only_verifiable and not is_verifiable(reference := mended(reference)):
                 continue
             mark = _text(row, self.id, "id", place) if self.id else str(number)
             question = _text(row, self.question, "question", place)
-            placed.append((place, Problem(f"{path.stem}-{mark}", question, reference)))
+            details: Mapping[str, object] = {}
+            if self.tests:
+                details = programs.details_of(row, self.tests, self.entry_point, place)
+            placed.append((place, Problem(f"{path.stem}-{mark}", question, reference, details)))
         return placed
 
     def _reference(self, row: Row, place: str) -> str:

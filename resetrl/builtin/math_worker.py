@@ -40,6 +40,11 @@ def judge(job: dict[str, str]) -> dict[str, str]:
     answer, reference = prepared(job["answer"]), prepared(job["reference"])
     if _one_letter(answer) and _one_letter(reference):  # math-verify lowers letters
         return {"status": "right" if answer == reference else "wrong"}
+    base = _BASE.findall(answer)
+    if set(base) - {"10"} and base != _BASE.findall(reference):
+        return {"status": "wrong", "why": f"a number in base {base[0]}"}
+    if _is_no_value(answer, reference):
+        return {"status": "wrong", "why": "an equation of a number is no name for its right side"}
     number, wanted_number = _plain_number(answer), _plain_number(reference)
     if number and wanted_number:  # as most answers are; parsing takes a hundred times as long
         return {"status": "right" if _equal_numbers(number, wanted_number) else "wrong"}
@@ -52,6 +57,41 @@ def judge(job: dict[str, str]) -> dict[str, str]:
     if not any(isinstance(each, Basic | MatrixBase) for each in parsed):
         return {"status": "unreadable", "why": "the answer is no mathematics that can be read"}
     return {"status": "wrong"}
+
+
+_BASE = re.compile(
+    r"(?<![\\A-Za-z_\d])\d[\dA-F]*\)? *_ *(?:\{ *)?(?:\\(?:text|mathrm)\{ *(?:base *)?)?(\w+)"
+)
+"""The base of `12_8`, `12_{8}` and `12_{\\text{eight}}`, which math-verify drops."""
+
+_EQUALS = re.compile(r"(?<![<>!:=])=+(?![^{}]*\})")
+_OF_NUMBERS = re.compile(
+    r"\\(?:[dtc]?frac|sqrt|cdot|times|div|pi|pm|left|right|circ)(?![a-zA-Z])"
+    r"|\\(?:text|mathrm)\{[^{}]*\}|\\[,;:! %$]"
+)
+
+
+def _is_no_value(answer: str, reference: str) -> bool:
+    """Whether an equation says of a number what it is not: `4=5` is no way to write 5.
+
+    math-verify takes any equation for its right side, which is meant for `x=5` and `f(2)=5`;
+    `2+3=5` is one too. `7=11a+c` may only stand for an equation.
+    """
+    *lefts, right = _EQUALS.split(answer)
+    if not lefts or ("=" in reference and not _is_of_numbers(right)):
+        return False
+    return any(
+        _is_of_numbers(left) and judge({"answer": left, "reference": right})["status"] != "right"
+        for left in lefts
+    )
+
+
+def _is_of_numbers(side: str) -> bool:
+    """Whether a side of an equation has numbers only, and no name."""
+    rest = _OF_NUMBERS.sub(" ", side)
+    has_number = re.search(r"\d", rest) or "\\pi" in side
+    whole = side.count("{") == side.count("}")
+    return bool(has_number and whole and re.fullmatch(r"[\d\s.,+\-*/^_(){}\[\]!%|]*", rest))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -20,6 +20,8 @@ def prepared(answer: str) -> str:
     text = text.translate(_CHARACTERS)
     for pattern, meant in _REWRITTEN:
         text = pattern.sub(meant, text)
+    while (counted := _COUNTED.sub(_scaled, text)) != text:
+        text = counted
     if _TRIGONOMETRY.search(text):
         text = _DEGREES.sub(r"{(\1 \\cdot \\frac{\\pi}{180})}", text)
     return text
@@ -87,6 +89,30 @@ def _scientific(match: Match) -> str:
 
 def _without_spaces(match: Match) -> str:
     return match.group().replace(" ", "")
+
+
+_SCALES = {
+    "dozen": "12",
+    "hundred": "10^{2}",
+    "thousand": "10^{3}",
+    "million": "10^{6}",
+    "billion": "10^{9}",
+    "trillion": "10^{12}",
+    "tenth": "10^{-1}",
+    "hundredth": "10^{-2}",
+    "thousandth": "10^{-3}",
+    "millionth": "10^{-6}",
+}
+_COUNTED = re.compile(
+    r"(?<=[\d}])(?: |~|\\[,;: ])*"
+    rf"(?P<opening>\\(?:text(?:bf|it|rm)?|mathrm|mbox)\{{ *)?(?P<scale>{'|'.join(_SCALES)})s?\b",
+    re.IGNORECASE,
+)
+"""A word behind a number that makes it another one, where units may be dropped."""
+
+
+def _scaled(match: Match) -> str:
+    return f" \\cdot {_SCALES[match['scale'].lower()]}{match['opening'] or ''}"
 
 
 _REWRITTEN: tuple[tuple[re.Pattern[str], str | Callable[[Match], str]], ...] = (

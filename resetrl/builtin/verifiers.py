@@ -1,4 +1,4 @@
-"""Built-in verifiers that compare text; `math` has a module of its own.
+"""Built-in verifiers that compare text, and the way to any by name; `math` has its own module.
 
 Each reads the last closed `\\boxed{...}`. With `lenient=true` those that have the option also
 take an answer from elsewhere in the completion, as the published code of the method does; then a
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from resetrl.answers import (
     Answer,
@@ -22,7 +23,28 @@ from resetrl.answers import (
     words_of,
     yes_or_no,
 )
+from resetrl.errors import ConfigError
 from resetrl.types import Rollout, Verdict
+
+if TYPE_CHECKING:
+    from resetrl.interfaces import Verifier
+
+DISTRIBUTIONS = {"code": "resetrl-sandbox"}
+"""Where a verifier comes from that is not built in."""
+
+
+def verifier_of_task(task: str, name: str) -> Verifier:
+    """The verifier a task needs, with its defaults; raises ConfigError if it is not installed."""
+    from resetrl.plugins import load_plugins
+
+    registry = load_plugins()
+    if name in DISTRIBUTIONS and name not in registry.names("verifier"):
+        raise ConfigError(
+            f"task {task} needs the verifier {name!r}: run "
+            f"`pip install {DISTRIBUTIONS[name]}`, or name another one as verifier"
+        )
+    verifier: Verifier = registry.get("verifier", name).build({})  # type: ignore[assignment]
+    return verifier
 
 
 @dataclass

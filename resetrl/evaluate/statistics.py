@@ -64,17 +64,20 @@ def clustered_bootstrap(tasks: Sequence[Sequence[Sequence[float]]], rng_seed: in
 
     `tasks[t][c]` are the values of cluster c: whole clusters are drawn with replacement within
     each task (Davison & Hinkley 1997, sec. 2.4 and 3.8), because the values of one are not
-    independent. A task of one cluster says nothing of others: the interval is NaN then.
+    independent. The interval is NaN where resampling says nothing of clusters not seen: for a task
+    of one cluster, and where every task's clusters all have one mean.
     """
     import numpy as np
     from scipy.stats import bootstrap
 
+    is_constant = True
     rng = np.random.default_rng(rng_seed)
     means, drawn = [], np.zeros(RESAMPLES)
     for clusters in tasks:
         sums = np.array([math.fsum(cluster) for cluster in clusters])
         sizes = np.array([float(len(cluster)) for cluster in clusters])
         means.append(float(sums.sum() / sizes.sum()))
+        is_constant = is_constant and bool(np.ptp(sums / sizes) < 1e-12)
         if len(clusters) < 2:
             drawn += math.nan
             continue
@@ -88,5 +91,7 @@ def clustered_bootstrap(tasks: Sequence[Sequence[Sequence[float]]], rng_seed: in
             method="percentile",
             rng=rng,
         ).bootstrap_distribution
+    if is_constant:
+        drawn += math.nan
     low, high = np.percentile(drawn / len(tasks), [2.5, 97.5])
     return Estimate(math.fsum(means) / len(means), float(low), float(high))

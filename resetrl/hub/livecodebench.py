@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import pickletools
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resetrl.builtin.programs import REMEDY, cases_of, function_name, json_of
 from resetrl.builtin.rows import Row, text_of
 from resetrl.errors import DataError
 
 MAX_BYTES = 512 * 2**20
 """What the private test cases of one problem may unpack to."""
-
-REMEDY = "mend the row, or leave it out"
 
 
 def question_of(question: str, row: Row, place: str) -> str:
@@ -41,7 +39,8 @@ def details_of(row: Row, place: str) -> dict[str, object]:
     A test is `{"input": "3 4\\n", "output": "7\\n", "type": "stdin"}` or
     `{"input": [3, 4], "output": 7, "type": "functional"}`. Raises DataError.
     """
-    public = _cases(text_of(row, "public_test_cases", place, REMEDY), "public_test_cases", place)
+    given = text_of(row, "public_test_cases", place, REMEDY)
+    public = cases_of(given, f"{place}: public_test_cases")
     private = _private_cases(text_of(row, "private_test_cases", place, REMEDY), place)
     tests = [_test(case, place) for case in (*public, *private)]
     if not tests:
@@ -52,9 +51,10 @@ def details_of(row: Row, place: str) -> dict[str, object]:
     return details
 
 
-def _private_cases(text: str, place: str) -> list[Any]:
+def _private_cases(text: str, place: str) -> Sequence[Any]:
+    where = f"{place}: private_test_cases"
     if not text or text.startswith("["):
-        return _cases(text or "[]", "private_test_cases", place)
+        return cases_of(text or "[]", where)
     try:
         packed = zlib.decompressobj()
         data = packed.decompress(base64.b64decode(text, validate=True), MAX_BYTES)
@@ -62,10 +62,8 @@ def _private_cases(text: str, place: str) -> list[Any]:
             raise ValueError(f"it unpacks to more than {MAX_BYTES // 2**20} MiB")
         unpickled = _pickled_text(data)
     except (binascii.Error, zlib.error, ValueError) as error:
-        raise DataError(
-            f"{place}: private_test_cases cannot be decoded ({error}): {REMEDY}"
-        ) from None
-    return _cases(unpickled, "private_test_cases", place)
+        raise DataError(f"{where} cannot be decoded ({error}): {REMEDY}") from None
+    return cases_of(unpickled, where)
 
 
 def _pickled_text(data: bytes) -> str:
@@ -88,13 +86,6 @@ _TEXT = frozenset(("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"))
 _AROUND_A_TEXT = frozenset(("PROTO", "FRAME", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE", "STOP"))
 
 
-def _cases(text: str, name: str, place: str) -> list[Any]:
-    cases = _json(text, f"{place}: {name}")
-    if not isinstance(cases, list):
-        raise DataError(f"{place}: {name} is {type(cases).__name__}, no list: {REMEDY}")
-    return cases
-
-
 def _test(case: Any, place: str) -> dict[str, Any]:
     case = case if isinstance(case, Mapping) else {}
     given = {name: case.get(name) for name in ("input", "output")}
@@ -104,22 +95,13 @@ def _test(case: Any, place: str) -> dict[str, Any]:
         return {**given, "type": "stdin"}
     lines = [line for line in given["input"].split("\n") if line.strip()]
     return {
-        "input": [_json(line, f"{place}: an argument of a test case") for line in lines],
-        "output": _json(given["output"], f"{place}: the output of a test case"),
+        "input": [json_of(line, f"{place}: an argument of a test case") for line in lines],
+        "output": json_of(given["output"], f"{place}: the output of a test case"),
         "type": "functional",
     }
 
 
 def _entry_point(metadata: str, place: str) -> str:
-    known = _json(metadata or "{}", f"{place}: metadata")
+    known = json_of(metadata or "{}", f"{place}: metadata")
     name = known.get("func_name") if isinstance(known, Mapping) else None
-    if not isinstance(name, str) or not name.isidentifier():
-        raise DataError(f"{place}: metadata names no function as func_name: {REMEDY}")
-    return name
-
-
-def _json(text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{what} is no JSON ({error}): {REMEDY}") from None
+    return function_name(name, "metadata's func_name", place)

@@ -30,7 +30,8 @@ class Manifest:
     answer_after: the answer stands behind the last of these marks, such as `####`.
     answer_in_box: the answer is what the last closed box of the field holds.
     instruction: a sentence put behind every question.
-    tests: `livecodebench` if the rows hold test cases in that form.
+    tests, entry_point: as in the task `local`, the fields of a program's tests and of the function
+        to call; tests is `livecodebench` if the rows hold them as that data set does.
     only_verifiable: as in the task `local`.
     skip_unusable: leave out rows that lack a question, an answer or a choice, as some data sets
         have them; without it such a row is an error.
@@ -55,6 +56,7 @@ class Manifest:
     answer_in_box: bool = False
     instruction: str = ""
     tests: str = ""
+    entry_point: str = ""
     only_verifiable: bool = False
     skip_unusable: bool = False
     train_size: int = 0
@@ -71,9 +73,11 @@ class Manifest:
         if len(self.hub_splits) < len(self.splits):
             raise ValueError(f"splits is {self.splits}: train and eval cannot be one split")
         if bool(self.answer) == bool(self.tests):
-            raise ValueError("give answer, the field of the reference, or tests=livecodebench")
-        if self.tests not in ("", "livecodebench"):
-            raise ValueError(f"tests is {self.tests!r}: livecodebench is the only form known")
+            raise ValueError(
+                "give answer, the field of the reference, or tests, that of test cases"
+            )
+        if self.entry_point and self.tests in ("", "livecodebench"):
+            raise ValueError("entry_point goes with tests, the field of the test cases")
         if min(self.train_size, self.eval_size) < 0:
             raise ValueError("train_size and eval_size are numbers of problems, 0 for all")
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from resetrl.builtin import programs
 from resetrl.builtin.references import is_verifiable, mended
 from resetrl.builtin.rows import Placed, Row, question_key, text_of, value_of
 from resetrl.errors import DataError
@@ -126,9 +127,11 @@ def _problem(uid: str, name: str, manifest: Manifest, row: Row, place: str) -> P
     if fault:
         raise DataError(f"{place}: {fault}: mend the row, or set skip_unusable in the manifest")
     details: Mapping[str, object] = {}
-    if manifest.tests:
+    if manifest.tests == "livecodebench":
         question = livecodebench.question_of(question, row, place)
         details = livecodebench.details_of(row, place)
+    elif manifest.tests:
+        details = programs.details_of(row, manifest.tests, manifest.entry_point, place)
     listed = "\n".join(f"{label}. {text}" for label, text in choices.items())
     asked = "\n\n".join(
         part for part in ("\n".join(filter(None, (question, listed))), manifest.instruction) if part

@@ -109,8 +109,8 @@ def _columns(manifest: Manifest) -> Iterable[str]:
     named = (manifest.question, manifest.answer, manifest.choices, manifest.id, *manifest.where)
     tests = (
         ("starter_code", "public_test_cases", "private_test_cases", "metadata")
-        if manifest.tests
-        else ()
+        if manifest.tests == "livecodebench"
+        else (manifest.tests, manifest.entry_point)
     )
     return dict.fromkeys(
         name for field in (*named, *tests) if field for name in (field, field.partition(".")[0])

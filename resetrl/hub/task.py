@@ -8,16 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resetrl.errors import ConfigError, DataError
+from resetrl.errors import DataError
 from resetrl.types import Problem, Purpose
 
 if TYPE_CHECKING:
     from resetrl.hub.manifest import Manifest
     from resetrl.hub.problems import DataSet
     from resetrl.interfaces import Verifier
-
-DISTRIBUTIONS = {"code": "resetrl-sandbox"}
-"""Where a verifier comes from that is not built in."""
 
 
 @dataclass
@@ -73,16 +70,9 @@ class Hub:
 
     def verifier(self) -> Verifier:
         """The verifier that the manifest names; raises ConfigError if it is not installed."""
-        from resetrl.plugins import load_plugins
+        from resetrl.builtin.verifiers import verifier_of_task
 
-        name, registry = self.read_manifest().verifier, load_plugins()
-        if name in DISTRIBUTIONS and name not in registry.names("verifier"):
-            raise ConfigError(
-                f"task {self.label} needs the verifier {name!r}: run "
-                f"`pip install {DISTRIBUTIONS[name]}`, or name another one as verifier"
-            )
-        verifier: Verifier = registry.get("verifier", name).build({})  # type: ignore[assignment]
-        return verifier
+        return verifier_of_task(self.label, self.read_manifest().verifier)
 
     def read_manifest(self) -> Manifest:
         """The manifest with the figures the data must meet; raises ConfigError."""

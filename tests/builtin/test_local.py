@@ -13,7 +13,7 @@ from parity import case
 from resetrl.builtin.local import Local, sha256_of
 from resetrl.builtin.references import is_verifiable, mended
 from resetrl.builtin.verifiers import MultipleChoice
-from resetrl.errors import DataError
+from resetrl.errors import ConfigError, DataError
 from resetrl.plugins import load_plugins
 from resetrl.run.compose import compose, config_hash, flat_dict, to_run_config
 from resetrl.testing import check_task
@@ -122,6 +122,65 @@ def test_the_line_at_fault_is_named(
         task.problems("train")
 
 
+PRINTS = {"input": "1 2\n", "output": "3\n", "type": "stdin"}
+RETURNS = {"input": [[3, 1], True], "output": [3, 1], "type": "functional"}
+
+
+def programs(folder: Path, **fields: object) -> Local:
+    """A task of one program to train on, with these fields, and one to evaluate on."""
+    file = jsonl(folder / "train.jsonl", {"question": "Sort.", **fields})
+    eval_file = jsonl(folder / "test.jsonl", {"question": "Add.", "tests": [PRINTS]})
+    return Local(file=file, eval_file=eval_file, tests="tests", entry_point="function")
+
+
+def test_programs_have_tests_in_place_of_an_answer(tmp_path: Path) -> None:
+    for tests in ([RETURNS], json.dumps([RETURNS]), [json.dumps(RETURNS)]):
+        task = programs(tmp_path, tests=tests, function="sort_list")
+        details = {"tests": [RETURNS], "entry_point": "sort_list"}
+        assert task.problems("train") == [Problem("train-1", "Sort.", "", details)]
+        assert task.problems("eval") == [Problem("test-1", "Add.", "", {"tests": [PRINTS]})]
+
+
+def test_programs_are_judged_by_the_verifier_code(tmp_path: Path) -> None:
+    task = programs(tmp_path, tests=[PRINTS])
+    if "code" not in load_plugins().names("verifier"):
+        with pytest.raises(ConfigError, match="task local needs the verifier 'code': run `pip ins"):
+            task.verifier()
+        return
+    assert type(task.verifier()).__name__ == "Code"
+    check_task(task)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, r"train\.jsonl:1 has no field 'tests': its fields are question; say which .* tests="),
+        ({"tests": "[{"}, r"train\.jsonl:1: tests is no JSON \("),
+        ({"tests": 7}, r"train\.jsonl:1: tests is int, no list"),
+        ({"tests": []}, r"train\.jsonl:1 has no test case"),
+        ({"tests": [PRINTS, "1 2"]}, r"train\.jsonl:1: test 2 is no JSON \("),
+        ({"tests": [7]}, r"train\.jsonl:1: test 1 is int, no object"),
+        ({"tests": [{"input": ""}]}, r"train\.jsonl:1: test 1 has no 'output': write input, ou"),
+        ({"tests": [{**PRINTS, "type": "x"}]}, r"1: test 1 has type 'x': choose stdin or funct"),
+        ({"tests": [{**PRINTS, "output": 3}]}, r"1: test 1: input and output of type stdin must"),
+        ({"tests": [{**RETURNS, "input": 3}]}, r"1: test 1: the input of type functional is the"),
+        ({"tests": [RETURNS]}, r"train\.jsonl:1 has no field 'function'.* entry_point="),
+        ({"tests": [RETURNS], "function": "a b"}, r"train\.jsonl:1: function names no function"),
+    ],
+)
+def test_the_test_case_at_fault_is_named(
+    fields: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=message):
+        programs(tmp_path, **fields).problems("train")
+
+
+def test_a_functional_test_needs_a_field_with_the_functions_name(tmp_path: Path) -> None:
+    file = jsonl(tmp_path / "a.jsonl", {"question": "Sort.", "tests": [RETURNS]})
+    with pytest.raises(DataError, match=r"a\.jsonl:1 has a functional test: name the field"):
+        Local(file=file, tests="tests").problems("train")
+
+
 def test_files_that_are_missing_or_no_data_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.jsonl does not exist: give task\.file"):
         Local(file=str(tmp_path / "nowhere.jsonl")).problems("train")
@@ -179,6 +238,10 @@ def test_two_files_have_one_hash_and_a_missing_one_none(tmp_path: Path) -> None:
     [
         ({"file": ""}, "file is empty: give one"),
         ({"eval_share": 1.0}, "eval_share is 1.0: choose one between 0 and 1"),
+        ({"entry_point": "name"}, "entry_point is name without tests: give tests"),
+        ({"tests": "t", "answer_after": "#"}, "answer_after is about answers, but tests is given"),
+        ({"tests": "t", "only_verifiable": True}, "only_verifiable is about answers"),
+        ({"tests": "t", "verifier_name": "exact"}, "verifier_name is about answers"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, Any], message: str) -> None:

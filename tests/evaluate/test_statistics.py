@@ -71,9 +71,25 @@ def test_values_of_one_cluster_count_once():
 
 
 def test_tasks_are_resampled_apart():
-    # Between tasks that never vary within there is nothing to resample.
-    estimate = clustered_bootstrap([[[1.0]] * 5, [[0.0]] * 5], 0)
-    assert (estimate.low, estimate.value, estimate.high) == (0.5, 0.5, 0.5)
+    # Between tasks that hardly vary within there is next to nothing to resample.
+    estimate = clustered_bootstrap([[[1.0]] * 400, [[0.0]] * 399 + [[1.0]]], 0)
+    assert estimate.value == pytest.approx(0.50125)
+    assert estimate.high - estimate.low < 0.005
+
+
+@pytest.mark.parametrize(
+    ("tasks", "value"),
+    [
+        ([[[0.0]] * 5, [[0.0], [0.0, 0.0]]], 0.0),
+        ([[[1.0]] * 5], 1.0),
+        ([[[0.25]] * 5], 0.25),
+        ([[[1.0]] * 5, [[0.0]] * 5], 0.5),
+    ],
+)
+def test_problems_that_all_score_the_same_have_no_interval(tasks, value):
+    estimate = clustered_bootstrap(tasks, 0)
+    assert estimate.value == value
+    assert math.isnan(estimate.low) and math.isnan(estimate.high)
 
 
 def test_one_cluster_has_no_interval():

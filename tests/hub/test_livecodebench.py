@@ -101,10 +101,10 @@ MEMO_BOMB = base64.b64encode(zlib.compress(b"\x80\x04\x8c\x02[]r\xff\xff\xff\x7f
         (row(public_test_cases="[]"), r"f:1 has no test case"),
         (row(public_test_cases=functional("nope")), r"f:1: an argument of a test case is no JSON"),
         (row(public_test_cases=functional(output="n")), r"f:1: the output of a test case is no J"),
-        (row(public_test_cases=functional()), r"f:1: metadata names no function"),
+        (row(public_test_cases=functional()), r"f:1: metadata's func_name names no function"),
         (
             row(public_test_cases=functional(), metadata='{"func_name": "a b"}'),
-            r"f:1: metadata names no function",
+            r"f:1: metadata's func_name names no function",
         ),
         ({"starter_code": ""}, r"f:1 has no field 'public_test_cases'"),
     ],

@@ -37,7 +37,7 @@ def test_every_command_of_the_page_is_understood() -> None:
             assert words[0] == "pin" and words[1] in shipped_names()
         else:
             assert line == 'pip install "resetrl[hub]"'
-    assert len(lines) == 9
+    assert len(lines) == 11
 
 
 def test_the_page_lists_every_shipped_data_set() -> None:

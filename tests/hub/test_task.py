@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -224,6 +225,18 @@ def test_a_manifest_that_is_wrong_is_named(text: str, message: str, tmp_path: Pa
     with pytest.raises(ConfigError, match=message) as error:
         Hub(str(tmp_path / "mine.yaml")).read_manifest()
     assert "mine.yaml" in str(error.value)
+
+
+def test_programs_of_a_data_set_have_tests_in_place_of_an_answer(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "{hub: me/mine, revision: local, splits: {eval: test}, question: q, verifier: code, "
+        "tests: t, entry_point: name}"
+    )
+    test = {"input": [1], "output": 2, "type": "functional"}
+    row = {"q": "Add one.", "t": [test], "name": "add"}
+    (tmp_path / "test.jsonl").write_text(json.dumps(row))
+    (problem,) = Hub(str(tmp_path / "mine.yaml"), str(tmp_path)).problems("eval")
+    assert problem.details == {"tests": [test], "entry_point": "add"}
 
 
 def test_a_pin_file_holds_figures_alone(tmp_path: Path) -> None:
