@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal, InvalidOperation
+from operator import itemgetter
 from typing import Any
 
 from resetrl_sandbox.inside.program import from_plain
@@ -63,9 +64,10 @@ def same_value(given: Any, expected: Any, tolerance: float) -> bool:
     Numbers may differ by `tolerance` where the expected one is no whole number. An expected list
     may be given as a tuple, because JSON has no tuples; an expected tuple must be one.
 
-    Both are as `plain` wrote them, and `given` may be anything that JSON can hold: sets and
-    dictionaries are built of no more keys than are expected, so that keys which all have one
-    hash cost nothing. Raises ValueError, TypeError or KeyError if `given` is not of that form.
+    Both are as `plain` wrote them, and `given` may be anything that JSON can hold. Members of sets
+    and keys are compared as sorted text: nothing that was given is ever hashed, so that values
+    which all have one hash cost no more than others. Raises ValueError, TypeError, LookupError,
+    ArithmeticError or RecursionError if `given` is not of that form.
     """
     kind, wanted = _kind_and_content(expected)
     given_kind, mine = _kind_and_content(given)
@@ -82,12 +84,12 @@ def same_value(given: Any, expected: Any, tolerance: float) -> bool:
     if len(mine) != len(wanted):
         return False
     if kind == "set":
-        return bool(from_plain(given) == from_plain(expected))
+        return _sorted_texts(mine) == _sorted_texts(wanted)
     if kind == "dict":
-        values = {from_plain(key): value for key, value in mine}
+        pairs = zip(_sorted_items(mine), _sorted_items(wanted), strict=True)
         return all(
-            (key := from_plain(written)) in values and same_value(values[key], value, tolerance)
-            for written, value in wanted
+            key == wanted_key and same_value(value, wanted_value, tolerance)
+            for (key, value), (wanted_key, wanted_value) in pairs
         )
     return all(same_value(*pair, tolerance) for pair in zip(mine, wanted, strict=True))
 
@@ -97,6 +99,31 @@ def _kind_and_content(value: Any) -> tuple[str, Any]:
         ((kind, content),) = value.items()
         return kind, content
     return ("list" if isinstance(value, list) else "value"), value
+
+
+def _sorted_items(pairs: Any) -> list[tuple[str, Any]]:
+    return sorted(((_text(key), value) for key, value in pairs), key=itemgetter(0))
+
+
+def _sorted_texts(members: Any) -> list[str]:
+    return sorted(_text(member) for member in members)
+
+
+def _text(value: Any) -> str:
+    """One text for all values that equal each other, of those that a set or keys may hold."""
+    kind, content = _kind_and_content(value)
+    if kind in ("tuple", "frozenset"):
+        texts = (_text(each) for each in content)
+        return f"{kind}({','.join(texts if kind == 'tuple' else sorted(texts))})"
+    if kind not in ("value", "int", "complex", "bytes"):
+        raise TypeError(f"a set or dictionary cannot hold a {kind}")
+    held = from_plain(value)
+    if isinstance(held, complex):
+        held = held + 0 if held.imag else held.real  # without zeros that have a sign
+    if isinstance(held, float) and held.is_integer():
+        held = int(held)
+    # Not in decimal digits: those take the square of their number, or are refused.
+    return hex(held) if isinstance(held, int) else ascii(held)
 
 
 def _same_scalar(given: object, expected: object, tolerance: float) -> bool:
