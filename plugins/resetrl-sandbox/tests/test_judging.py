@@ -77,3 +77,10 @@ def test_all_answers_of_a_program_have_a_size_to_share(monkeypatch: pytest.Monke
         status for status, _ in judge(task("def f(): return 'a' * 18", text, text))["tests"]
     ]
     assert statuses == ["passed", "output_limit"]
+
+
+def test_the_tolerance_of_a_test_is_the_one_that_counts() -> None:
+    loose = {"args": [], "output": 0.5, "tolerance": 1e-2}
+    strict = {"args": [], "output": 0.5}
+    outcomes = judge(task("def f(): return 0.501", loose, strict))["tests"]
+    assert [status for status, _ in outcomes] == ["passed", "wrong"]

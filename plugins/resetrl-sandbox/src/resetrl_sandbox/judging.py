@@ -60,7 +60,8 @@ def judge(task: Mapping[str, Any]) -> dict[str, Any]:
         _forget(launcher)
         raise
     pairs = zip(tests, results, strict=True)
-    return {"tests": [_outcome(test, result, task["tolerance"]) for test, result in pairs]}
+    usual = task["tolerance"]
+    return {"tests": [_outcome(test, res, test.get("tolerance", usual)) for test, res in pairs]}
 
 
 def _kept(
