@@ -6,7 +6,8 @@ An answer arrives as text and is read as JSON. No class or comparison of the pro
 from __future__ import annotations
 
 import math
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from operator import itemgetter
 from typing import Any
 
@@ -15,12 +16,19 @@ from resetrl_sandbox.inside.program import from_plain
 _LONGEST_NUMBER = 400
 """Characters beyond which a word is compared as text."""
 
+_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+"""Words that are numbers. One with leading zeros is text: `007` is not `7`."""
+
+_WIDE = Context(prec=40, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
+"""Decimal arithmetic for any exponent, which never raises."""
+
 
 def same_output(given: str, expected: str, tolerance: float) -> bool:
     """Whether standard output matches, line by line, spaces around lines and the text aside.
 
     Words that are numbers may be written in another way (`1.0` for `1`); where the expected one
-    has a fraction, they may differ by `tolerance`, absolute or relative.
+    is written with a point or an exponent, they may differ by `tolerance`, absolute or relative,
+    unless both are whole and the given one is written as such: then they must be one float.
     """
     given_lines, expected_lines = (text.strip().split("\n") for text in (given, expected))
     if len(given_lines) != len(expected_lines):
@@ -42,27 +50,33 @@ def _same_line(given: str, expected: str, tolerance: float) -> bool:
 def _same_number(given: str, expected: str, tolerance: float) -> bool:
     if len(given) > _LONGEST_NUMBER or len(expected) > _LONGEST_NUMBER:
         return False
+    if not (_NUMBER.fullmatch(given) and _NUMBER.fullmatch(expected)):
+        return False
     try:
         mine, wanted = Decimal(given), Decimal(expected)
-    except InvalidOperation:
+    except InvalidOperation:  # an exponent beyond all decimals
         return False
-    if not mine.is_finite() or not wanted.is_finite():
-        return False
-    if mine.adjusted() == wanted.adjusted() and mine == wanted:
+    if mine == wanted:
         return True
-    has_fraction = any(mark in expected for mark in ".eE")
-    return has_fraction and _close(float(mine), float(wanted), tolerance)
+    if not _has_fraction(expected):
+        return False
+    if not _has_fraction(given) and wanted == wanted.to_integral_value():
+        return math.isfinite(float(wanted)) and float(mine) == float(wanted)
+    difference = _WIDE.subtract(mine, wanted).copy_abs()
+    scale = max(mine.copy_abs(), wanted.copy_abs(), Decimal(1))
+    return difference <= _WIDE.multiply(Decimal(repr(tolerance)), scale)
 
 
-def _close(given: float, expected: float, tolerance: float) -> bool:
-    return math.isclose(given, expected, rel_tol=tolerance, abs_tol=tolerance)
+def _has_fraction(word: str) -> bool:
+    return any(mark in word for mark in ".eE")
 
 
 def same_value(given: Any, expected: Any, tolerance: float) -> bool:
     """Whether a returned value is the expected one, as `==` has it, but for two things.
 
-    Numbers may differ by `tolerance` where the expected one is no whole number. An expected list
-    may be given as a tuple, because JSON has no tuples; an expected tuple must be one.
+    Numbers may differ by `tolerance`, absolute or relative, where the expected one is a float,
+    unless both are whole and the given one is an int. An expected list may be given as a tuple,
+    because JSON has no tuples; an expected tuple must be one.
 
     Both are as `plain` wrote them, and `given` may be anything that JSON can hold. Members of sets
     and keys are compared as sorted text: nothing that was given is ever hashed, so that values
@@ -132,6 +146,10 @@ def _same_scalar(given: object, expected: object, tolerance: float) -> bool:
     if math.isnan(expected):
         return math.isnan(given)
     try:
-        return given == expected or _close(float(given), expected, tolerance)
+        if isinstance(given, int) and expected.is_integer():
+            return float(given) == expected
+        return given == expected or math.isclose(
+            given, expected, rel_tol=tolerance, abs_tol=tolerance
+        )
     except OverflowError:  # a whole number beyond all floats
         return False
