@@ -124,6 +124,38 @@ def test_threads_and_exit_handlers_run_to_their_end() -> None:
     assert verdict_of(program, {"input": "", "output": "1\n2", "type": "stdin"}).correct
 
 
+@pytest.mark.parametrize(
+    ("program", "output"),
+    [
+        ("print(10**5000)", "1" + "0" * 5000),
+        ("print(int(input()) % 7)", "5"),
+        ("print(open(0).read()[:3])", "111"),
+    ],
+    ids=["printed", "read", "as a file"],
+)
+def test_numbers_may_have_any_length_and_input_be_read_as_a_file(program: str, output: str) -> None:
+    assert verdict_of(program, {"input": "1" * 5002, "output": output, "type": "stdin"}).correct
+
+
+@pytest.mark.parametrize(
+    ("program", "gives"),
+    [
+        ("def f(): return deque([1, 2])", [1, 2]),
+        ("def f(): return 10**5000", 10**5000),
+        ("def f(): return str(10**5000)", "1" + "0" * 5000),
+    ],
+    ids=["deque", "number", "its digits"],
+)
+def test_a_deque_is_its_list_and_a_whole_number_has_no_limit(program: str, gives: object) -> None:
+    assert verdict_of(program, call(gives=gives), entry_point="f").correct
+
+
+def test_a_generator_is_no_answer_and_says_so() -> None:
+    verdict = verdict_of("def f(): return (i for i in [1])", call(gives=[1]), entry_point="f")
+    assert verdict.details["status"] == "crashed"
+    assert str(verdict.details["why"]).startswith("test 1: TypeError: the answer holds generator")
+
+
 def test_tests_of_a_program_share_no_state() -> None:
     program = "import sys\nsys.seen = getattr(sys, 'seen', 0) + 1\nprint(sys.seen)"
     test = {"input": "", "output": "1", "type": "stdin"}

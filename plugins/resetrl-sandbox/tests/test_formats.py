@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import pytest
 from resetrl_sandbox.formats import read_asserts, read_check, read_tests
@@ -10,8 +11,30 @@ from resetrl_sandbox.formats import read_asserts, read_check, read_tests
 from resetrl.errors import DataError
 
 CHECK = """
+METADATA = {"author": "jt"}
 import numpy as np
-def assertion(out, exp, atol): ...
+
+def is_floats(x) -> bool:
+    # check if it is float; List[float]; Tuple[float]
+    if isinstance(x, float):
+        return True
+    if isinstance(x, (list, tuple)):
+        return all(isinstance(i, float) for i in x)
+    if isinstance(x, np.ndarray):
+        return x.dtype == np.float64 or x.dtype == np.float32
+    return False
+
+def assertion(out, exp, atol):
+    exact_match = out == exp
+
+    if atol == 0 and is_floats(exp):
+        atol = 1e-6
+
+    if not exact_match and atol != 0:
+        assert np.allclose(out, exp, rtol=1e-07, atol=atol)
+    else:
+        assert exact_match, f"out: {out}, exp: {exp}"
+
 def check(candidate):
     inputs = [[[1, 2], 3], [[], float("inf")]]
     results = [(1, {2}), nan]
@@ -49,6 +72,7 @@ def test_tests_may_be_the_text_of_a_list() -> None:
         ({"tests": "[1,"}, "problem p: its list of tests is no JSON .*: mend it"),
         ({"tests": 3}, "problem p: its tests are int: write a list"),
         ({"tests": ["{"]}, "problem p, test 1 is no JSON"),
+        ({"tests": "[" * 100_000}, "problem p: its list of tests is no JSON .*: mend it"),
         ({"tests": [3]}, "problem p, test 1 is int: write an object"),
         ({"tests": [{"input": "1", "type": "stdin"}]}, "problem p, test 1 has no 'output'"),
         (
@@ -83,6 +107,35 @@ def test_the_literals_of_a_humaneval_check_become_tests() -> None:
     assert tests[1]["args"] == [[], math.inf] and math.isnan(tests[1]["output"])
 
 
+def test_a_tolerance_that_is_not_the_usual_one_becomes_that_of_the_tests() -> None:
+    source = CHECK.replace("exp, 0)", "exp, 1e-04)").replace("(1, {2})", "(1, [True])")
+    first, _ = read_check(source, "f")
+    assert first == {
+        "args": [[1, 2], 3],
+        "output": {"tuple": [1.0, [True]]},
+        "tolerance": 1e-4,
+    }
+    assert isinstance(first["output"]["tuple"][0], float)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("assert np.allclose(out, exp, rtol=1e-07,", "np.testing.assert_allclose(out, exp,"),
+        ("(list, tuple)):", "(list, tuple)) and x:"),
+        ("candidate(*inp)", "f(*inp)"),
+    ],
+)
+def test_the_helpers_of_other_releases_are_known(old: str, new: str) -> None:
+    assert read_check(CHECK.replace(old, new), "f")[0] == read_check(CHECK, "f")[0]
+
+
+def test_a_check_without_a_function_around_it_is_read() -> None:
+    head, _, body = CHECK.partition("def check(candidate):\n")
+    source = head + textwrap.dedent(body)
+    assert read_check(source, "f")[0] == read_check(CHECK, "f")[0]
+
+
 def test_the_row_of_a_dataset_is_enough() -> None:
     tests, entry_point = read_tests({"test": CHECK, "entry_point": "f"}, "problem p")
     assert (len(tests), entry_point) == (2, "f")
@@ -101,6 +154,15 @@ def test_the_row_of_a_dataset_is_enough() -> None:
         ("[(1, {2}), nan]", "[(1, {2})]", "no literal `inputs` and `results` of equal length"),
         ("[(1, {2}), nan]", "[open('x'), nan]", "no literal `inputs`"),
         ("def check", "def def", "is no Python"),
+        ("exact_match = out == exp", "exact_match = set(out) == set(exp)", "`def assertion"),
+        ("rtol=1e-07", "rtol=0.1", "`def assertion"),
+        ("return False", "return True", "`def is_floats"),
+        ("def assertion", "@lenient\ndef assertion", "`@lenient`"),
+        ("    for i,", "    inputs = inputs[:1]\n    for i,", r"`inputs = inputs\[:1\]`"),
+        ("    for i,", "    results += [1]\n    for i,", r"`results \+= \[1\]`"),
+        ("exp, 0)", "exp, tolerance)", "is not the loop"),
+        ("zip(inputs, results)", "zip(inputs, reversed(results))", "is not the loop"),
+        ("[(1, {2}), nan]", "[" + "-" * 5000 + "1]", "is no Python"),
     ],
 )
 def test_a_check_that_has_to_be_run_is_refused(old: str, new: str, sentence: str) -> None:

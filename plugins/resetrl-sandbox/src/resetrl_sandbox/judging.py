@@ -10,7 +10,7 @@ import base64
 import functools
 import json
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from resetrl_sandbox.comparison import same_output, same_value
@@ -18,6 +18,20 @@ from resetrl_sandbox.host import Job, Launcher, SandboxFailure
 
 _SHOWN = 200
 """Characters of an answer or a message that a reason quotes."""
+
+_MOST_KEPT = 256 << 20
+"""Bytes of answers that are kept for all tests of a program, well below a worker's memory."""
+
+_UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What reading a made-up answer may raise: a fault of the program, never of the sandbox."""
 
 _LIMITS = {
     "cpu": ("timeout", "more than its CPU seconds"),
@@ -37,15 +51,38 @@ def judge(task: Mapping[str, Any]) -> dict[str, Any]:
     inputs = [{name: test[name] for name in ("stdin", "args") if name in test} for test in tests]
     job = Job(task["program"], inputs, task["entry_point"], **task["limits"])
     try:
-        outcomes = [
-            _outcome(test, result, task["tolerance"])
-            for test, result in zip(tests, launcher.run(job), strict=True)
-        ]
+        # All before any is compared: the sandbox's deadline counts nothing but the sandbox.
+        results = _kept(tests, launcher.run(job))
     except SandboxFailure as error:
-        launcher.close()
-        _launcher.cache_clear()
+        _forget(launcher)
         return {"error": str(error)}
-    return {"tests": outcomes}
+    except BaseException:  # it would take the next program for the rest of this one
+        _forget(launcher)
+        raise
+    pairs = zip(tests, results, strict=True)
+    usual = task["tolerance"]
+    return {"tests": [_outcome(test, res, test.get("tolerance", usual)) for test, res in pairs]}
+
+
+def _kept(
+    tests: Sequence[Mapping[str, Any]], results: Iterator[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Results with what their tests compare as bytes, `given`, and not the other output."""
+    kept, size = [], 0
+    for test, result in zip(tests, results, strict=True):
+        both = result.pop("stdout", ""), result.pop("answer", "")
+        result["given"] = base64.b64decode(both["stdin" not in test])
+        size += len(result["given"])
+        if size > _MOST_KEPT:
+            result.update(limit="output", given=b"")
+        kept.append(result)
+    return kept
+
+
+def _forget(launcher: Launcher) -> None:
+    """End a launcher whose conversation is unfinished; the next program gets another."""
+    _launcher.cache_clear()
+    launcher.close()
 
 
 @functools.cache
@@ -61,21 +98,24 @@ def _outcome(
         return _LIMITS[result["limit"]]
     if result["status"] != 0:
         return "crashed", _how_it_ended(result["status"], result["stderr"])
-    if "stdin" in test:
-        given = base64.b64decode(result["stdout"]).decode("utf-8", "replace")
-        same = same_output(given, test["output"], tolerance)
-        return ("passed", "") if same else ("wrong", f"printed {_cut(given.strip())!r}")
-    return _returned(base64.b64decode(result["answer"]), test["output"], tolerance)
-
-
-def _returned(answer: bytes, expected: object, tolerance: float) -> tuple[str, str]:
-    if not answer:
-        return "no_answer", "the program ended before the function returned"
+    compare = _printed if "stdin" in test else _returned
     try:
-        same = same_value(json.loads(answer), expected, tolerance)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        return compare(result["given"], test["output"], tolerance)
+    except _UNREADABLE:
         return "no_answer", "the program wrote what is no answer"
-    shown = _cut(answer.decode("utf-8", "replace"))
+
+
+def _printed(given: bytes, expected: str, tolerance: float) -> tuple[str, str]:
+    text = given.decode("utf-8", "replace")
+    same = same_output(text, expected, tolerance)
+    return ("passed", "") if same else ("wrong", f"printed {_cut(text.strip())!r}")
+
+
+def _returned(given: bytes, expected: object, tolerance: float) -> tuple[str, str]:
+    if not given:
+        return "no_answer", "the program ended before the function returned"
+    same = same_value(json.loads(given), expected, tolerance)
+    shown = _cut(given.decode("utf-8", "replace"))
     return ("passed", "") if same else ("wrong", f"returned {shown}")
 
 

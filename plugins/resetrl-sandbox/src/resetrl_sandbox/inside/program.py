@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 import types
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -99,6 +100,7 @@ def become_program(source: str, entry_point: str | None, arguments: list[Any] | 
         setattr(sys, f"__{name}__", getattr(sys, name))
     sys.argv = ["program.py"]
     sys.setrecursionlimit(50_000)
+    sys.set_int_max_str_digits(0)  # CPU seconds bound what digits may cost
     if arguments is None:
         os._exit(_status_of(lambda: _read_and_print(source)))
     os._exit(_status_of(lambda: _call(source, str(entry_point), arguments)))
@@ -159,14 +161,14 @@ _JSON_INTEGER = 1 << 63
 def plain(value: Any) -> Any:
     """A value as what JSON can carry: `(1, {2})` is `{"tuple": [1, {"set": [2]}]}`.
 
-    Subclasses are written as their base, numpy's numbers and arrays as Python's. Raises TypeError
-    for anything else.
+    Subclasses are written as their base, a deque as a list, numpy's numbers and arrays as Python's.
+    Raises TypeError for anything else, such as a generator.
     """
     if value is None or isinstance(value, bool | float | str):
         return value
     if isinstance(value, int):
         return int(value) if -_JSON_INTEGER <= value < _JSON_INTEGER else {"int": hex(value)}
-    if isinstance(value, list):
+    if isinstance(value, list | deque):
         return [plain(each) for each in value]
     for name, kind in _LISTS.items():
         if isinstance(value, kind):
