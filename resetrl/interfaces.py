@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from resetrl.ranks import ALONE, Ranks
+from resetrl.ranks import Ranks
 from resetrl.types import (
     Completion,
     Limits,
@@ -280,7 +280,7 @@ class Engine(Protocol):
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         delimiter: str,
-        ranks: Ranks = ALONE,
+        ranks: Ranks,
     ) -> Policy:
         """A policy of the model's parameters, which draws for this one of the ranks.
 
@@ -294,7 +294,7 @@ class Engine(Protocol):
 class ModelChecker(Protocol):
     """An engine that can tell from a model's configuration, or none at all, that it will not do."""
 
-    def check(self, config: PretrainedConfig, device: str, ranks: Ranks = ALONE) -> None:
+    def check(self, config: PretrainedConfig, device: str, ranks: Ranks) -> None:
         """Called before any parameter is read; raises ConfigError with the setting to change.
 
         The model will lie on `device`, as in `cuda:1`. Every rank of a run calls it.

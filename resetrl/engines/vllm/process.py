@@ -28,7 +28,8 @@ _SOCKET_PATH_LEN = 100
 
 _LOG_LINES = 8
 _POLL_SECONDS = 1.0
-_END_SECONDS = 5.0
+_END_SECONDS = 20.0
+"""vLLM gives the processes of several GPUs some seconds to end."""
 
 
 class Channel(Protocol):

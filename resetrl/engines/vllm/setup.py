@@ -157,7 +157,10 @@ def context_len(options: Vllm, config: PretrainedConfig) -> int:
 def environment(
     installation: Installation, placement: Placement, num_threads: int
 ) -> dict[str, str]:
-    """The worker's environment: the trainer's, with what decides how vLLM computes set."""
+    """The worker's environment: the trainer's, with what decides how vLLM computes set.
+
+    `num_threads` are those of each of its processes, of which `tensor_parallel` has several.
+    """
     variables = {
         **_plain_environment(),
         **placement.visible(),

@@ -72,7 +72,9 @@ def _start_worker(
     import torch
 
     settings = engine_settings(options, config, installation, placement.on_learner)
-    variables = environment(installation, placement, torch.get_num_threads())
+    # On a CPU threads beyond the cores would wait for one another, in every layer.
+    num_threads = max(1, torch.get_num_threads() // options.tensor_parallel)
+    variables = environment(installation, placement, num_threads)
     process = WorkerProcess(installation.python, variables, options.reply_timeout)
     with tempfile.TemporaryDirectory(prefix="resetrl-model-") as folder:
         config.save_pretrained(folder)
