@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from resetrl.ranks import Ranks
 from resetrl.types import (
     Completion,
     Limits,
@@ -275,18 +276,28 @@ class Engine(Protocol):
     """The component behind `engine=`: starts a policy."""
 
     def start(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, delimiter: str
-    ) -> Policy: ...
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        delimiter: str,
+        ranks: Ranks,
+    ) -> Policy:
+        """A policy of the model's parameters, which draws for this one of the ranks.
+
+        Every rank of a run calls it. Most engines start one of their own on each, and leave
+        `ranks` aside.
+        """
+        ...
 
 
 @runtime_checkable
 class ModelChecker(Protocol):
     """An engine that can tell from a model's configuration, or none at all, that it will not do."""
 
-    def check(self, config: PretrainedConfig, num_processes: int) -> None:
+    def check(self, config: PretrainedConfig, device: str, ranks: Ranks) -> None:
         """Called before any parameter is read; raises ConfigError with the setting to change.
 
-        `num_processes` are those of the run, each of which starts the engine.
+        The model will lie on `device`, as in `cuda:1`. Every rank of a run calls it.
         """
         ...
 

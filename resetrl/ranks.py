@@ -6,6 +6,7 @@ depends on how many there are.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -55,6 +56,11 @@ class Ranks:
     def join(self, items: Sequence[Item]) -> list[Item]:
         """The ranks' blocks of items as one list again."""
         return list(chain.from_iterable(self.gather(items)))
+
+    def on_this_machine(self) -> tuple[int, ...]:
+        """The ranks that run on the machine of this one, itself included, in their order."""
+        hosts = self.gather(socket.gethostname())
+        return tuple(rank for rank, host in enumerate(hosts) if host == hosts[self.rank])
 
     def total(self, count: int) -> int:
         """The sum of the ranks' counts."""

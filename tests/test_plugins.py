@@ -200,7 +200,7 @@ def test_hook_resetrl_tasks(tmp_path: Path) -> None:
 
 
 def test_hook_resetrl_engines(tmp_path: Path) -> None:
-    body = "def start(self, model, tokenizer, delimiter): return self.size"
+    body = "def start(self, model, tokenizer, delimiter, ranks=None): return self.size"
     engine = registered(tmp_path, "resetrl_engines", body)
     assert engine.start(0, 0, "") == 4  # type: ignore[attr-defined]
 

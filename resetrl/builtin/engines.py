@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from resetrl.interfaces import Policy
+from resetrl.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -25,7 +27,11 @@ class Transformers:
             raise ValueError(f"max_batch is {self.max_batch}: choose at least 1")
 
     def start(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, delimiter: str
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        delimiter: str,
+        ranks: Ranks = ALONE,
     ) -> Policy:
         from resetrl.engines.transformers import TransformersPolicy
 
@@ -36,6 +42,8 @@ class Transformers:
 class Vllm:
     """Generates with vLLM in a process of its own, to which every step sends the new parameters.
 
+    In a run of several processes each has a vLLM, unless one has several GPUs or GPUs of its own.
+
     python: the interpreter of an environment that has vLLM; empty is this one.
     dtype: what vLLM computes in; auto is the model's own.
     max_batch: completions in flight at once.
@@ -45,8 +53,8 @@ class Vllm:
     kv_cache_megabytes: size of the KV cache; 0 is what `gpu_memory_utilization` leaves, and on the
         CPU at most 1024.
     gpu_memory_utilization: share of a GPU's memory for weights and KV cache together.
-    tensor_parallel: GPUs that share one copy of the model.
-    devices: the GPUs of vLLM, as in `1` or `2,3`; empty is the GPU of the learner.
+    tensor_parallel: GPUs that share one copy of the model, and so processes that share one vLLM.
+    devices: GPUs for vLLM alone, as in `1` or `2,3`; empty are the GPUs of the learners.
     enforce_eager: no compilation and no CUDA graphs: a faster start and slower tokens.
     sleep: give the GPU's memory to the learner while that works, on a GPU they share.
     start_timeout, reply_timeout: seconds without an answer after which vLLM counts as hanging.
@@ -83,22 +91,37 @@ class Vllm:
                 f"start_timeout={self.start_timeout}, reply_timeout={self.reply_timeout}: choose "
                 "seconds above 0"
             )
+        if not re.fullmatch(r"(\d+(,\d+)*)?", self.devices):
+            raise ValueError(f"devices is {self.devices!r}: choose numbers of GPUs, as in '2,3'")
+        if len(set(self.gpus)) < len(self.gpus):
+            raise ValueError(f"devices={self.devices} names a GPU twice")
         if self.sleep and self.devices:
             raise ValueError(
                 f"sleep=true and devices={self.devices!r}: an engine on GPUs of its own has no "
                 "memory to give to the learner; leave one of the two out"
             )
 
-    def check(self, config: PretrainedConfig, num_processes: int) -> None:
-        """Refuse the model, or a machine without vLLM, before any parameter is read."""
-        from resetrl.engines.vllm.setup import check_model, check_processes, find_vllm
+    @property
+    def gpus(self) -> tuple[int, ...]:
+        """The numbers in `devices`."""
+        return tuple(int(number) for number in self.devices.split(",") if number)
 
-        check_processes(self, num_processes)
-        check_model(self, config, find_vllm(self.python))
+    def check(self, config: PretrainedConfig, device: str, ranks: Ranks = ALONE) -> None:
+        """Refuse the model, or a machine without vLLM, before any parameter is read."""
+        from resetrl.engines.vllm.placement import place
+        from resetrl.engines.vllm.setup import check_model, find_vllm
+
+        installation = find_vllm(self.python)
+        place(self, installation, ranks, device)
+        check_model(self, config, installation)
 
     def start(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, delimiter: str
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        delimiter: str,
+        ranks: Ranks = ALONE,
     ) -> Policy:
         from resetrl.engines.vllm.start import start
 
-        return start(self, model, tokenizer, delimiter)
+        return start(self, model, tokenizer, delimiter, ranks)

@@ -147,17 +147,19 @@ def _build_resets(config: RunConfig, registry: Registry) -> Resets:
     return Resets(split, config.seed_policy, selector)
 
 
-def check_engine(config: InferenceConfig, registry: Registry, num_processes: int = 1) -> None:
+def check_engine(config: InferenceConfig, registry: Registry, ranks: Ranks = ALONE) -> None:
     """Let the engine refuse the model, or this machine, before the model's parameters are read."""
     engine = build_component(registry, "engine", config.engine)
     if isinstance(engine, ModelChecker):
-        engine.check(read_config(config.model), num_processes)
+        engine.check(read_config(config.model), config.model.device, ranks)
 
 
-def start_policy(config: InferenceConfig, registry: Registry, loaded: LoadedModel) -> Policy:
+def start_policy(
+    config: InferenceConfig, registry: Registry, loaded: LoadedModel, ranks: Ranks = ALONE
+) -> Policy:
     """The loaded model as a sampler."""
     engine = cast(Engine, build_component(registry, "engine", config.engine))
-    return engine.start(loaded.model, loaded.tokenizer, config.model.delimiter)
+    return engine.start(loaded.model, loaded.tokenizer, config.model.delimiter, ranks)
 
 
 def build_inference(
@@ -198,7 +200,7 @@ def build_session(
     ranks: Ranks = ALONE,
 ) -> Session:
     """The running parts: policy and learner on the loaded model, and the verifier."""
-    policy = start_policy(config, registry, loaded)
+    policy = start_policy(config, registry, loaded, ranks)
     spec = build_learner(config, registry)
     inference = build_inference(config, registry, task, loaded, policy)
     learner = spec.start(loaded.model, keep_reference=method.loss.needs_reference)

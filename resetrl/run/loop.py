@@ -258,7 +258,7 @@ def build_trainer(
         run.model.device = f"cuda:{ranks.local}"
     task = build_task(run, registry)
     method = build_method(run, registry)
-    check_engine(run, registry, ranks.num)
+    check_engine(run, registry, ranks)
     loaded = load_model(run.model, rng_seed=run.seed)
     session = build_session(run, registry, task, loaded, method, ranks)
     with naming_components(registry):

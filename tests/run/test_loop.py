@@ -237,7 +237,7 @@ from resetrl.hookspecs import hookimpl
 
 @dataclass
 class Mute:
-    def start(self, model, tokenizer, delimiter):
+    def start(self, model, tokenizer, delimiter, ranks):
         inner = Transformers().start(model, tokenizer, delimiter)
         return MutePolicy(inner)
 

@@ -346,7 +346,7 @@ class BrokenEngine:
     def __init__(self, change: Callable[[list[Any]], list[Any]], count: int = 0) -> None:
         self.change, self.count = change, count
 
-    def start(self, model: Any, tokenizer: Any, delimiter: str) -> Any:
+    def start(self, model: Any, tokenizer: Any, delimiter: str, ranks: Any = None) -> Any:
         from resetrl.builtin.engines import Transformers
 
         self.inner = Transformers().start(model, tokenizer, delimiter)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from resetrl.engines.vllm.process import Channel
-from resetrl.engines.vllm.transfer import Pack, Weights, as_file, as_gpu_handles, chunks
+from resetrl.engines.vllm.transfer import FILES, Transfer, Weights, chunks
 from resetrl.errors import EngineError, ModelError, SyncError
 from resetrl.interfaces import EngineCounters, Learner
 from resetrl.thoughts import CompletionBuilder, Pieces
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class VllmPolicy:
-    """Generates in a vLLM process that has parameters of its own.
+    """Generates in a vLLM process that has parameters of its own, and maybe serves other ranks.
 
     Every token goes to the request's `CompletionBuilder`, and a request that this completes is
     ended in vLLM, so that completions end exactly as in other engines.
@@ -29,7 +29,7 @@ class VllmPolicy:
 
     shapes: the parameters of the model and their shapes, as the learner names them.
     context_len: tokens of prompt and completion.
-    on_device: the learner's parameters lie on vLLM's own GPU.
+    transfer: how new parameters get there, of which each of several ranks brings its part.
     sleeps: vLLM gives its memory up while the learner works.
     """
 
@@ -40,7 +40,7 @@ class VllmPolicy:
     context_len: int
     shapes: Mapping[str, list[int]]
     initial: Callable[[], Weights]
-    on_device: bool = False
+    transfer: Transfer = FILES
     sleeps: bool = False
     counters: EngineCounters = field(default_factory=EngineCounters)
 
@@ -131,10 +131,9 @@ class VllmPolicy:
         if self._is_asleep:
             self.channel.call({"op": "wake", "tags": ["weights"]})
         self.channel.call({"op": "start_update"})
-        pack: Pack = as_gpu_handles if self.on_device else as_file
         try:
-            for chunk in chunks(weights, self.shapes, on_device=self.on_device):
-                with pack(chunk) as update:
+            for chunk in chunks(weights, self.shapes, self.transfer.copy):
+                with self.transfer.pack(chunk) as update:
                     self._update({"op": "update", **update})
         except SyncError:
             self.channel.call({"op": "finish_update"})  # so that another one can start

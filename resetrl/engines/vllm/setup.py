@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from resetrl.errors import ConfigError
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PretrainedConfig
 
     from resetrl.builtin.engines import Vllm
+    from resetrl.engines.vllm.placement import Placement
 
 REMOTE = Path(__file__).parent / "remote"
 
@@ -27,6 +27,12 @@ CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 
 CPU_BLOCK_SIZE = 32
 """Tokens in a block of the KV cache, the unit of prefix caching: the CPU's smallest."""
+
+OUTER = (
+    *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"),
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+)
+"""Variables that lead to this interpreter's packages or to the process group of the run."""
 
 CPU_CACHE_BYTES = 2**30
 """Most that the KV cache takes on a CPU unless it is set: vLLM itself would take all memory."""
@@ -80,19 +86,6 @@ def find_vllm(python: str) -> Installation:
     return Installation(path, look["version"], look["cpu"])
 
 
-def check_processes(options: Vllm, num: int) -> None:
-    """Refuse GPUs that the processes of a run would fight for: each has a vLLM on its own."""
-    for name, value, alone in (
-        ("tensor_parallel", options.tensor_parallel, 1),
-        ("devices", options.devices, ""),
-    ):
-        if num > 1 and value != alone:
-            raise ConfigError(
-                f"engine.{name} is {value!r}, but the run has {num} processes, each with a vLLM of "
-                f"its own on its own GPU: leave engine.{name} out, or set launch.nproc=1"
-            )
-
-
 def check_model(options: Vllm, config: PretrainedConfig, installation: Installation) -> None:
     """Refuse a model or options that this vLLM will not run; ConfigError with what to set."""
     text = config.get_text_config()
@@ -104,7 +97,7 @@ def check_model(options: Vllm, config: PretrainedConfig, installation: Installat
         )
     if installation.cpu:
         _check_cpu(options, text)
-    _check_parallel(options, text)
+    _check_parallel(options, text, installation)
     _check_cache(options, text)
 
 
@@ -162,11 +155,15 @@ def context_len(options: Vllm, config: PretrainedConfig) -> int:
 
 
 def environment(
-    options: Vllm, installation: Installation, device: torch.device, num_threads: int
+    installation: Installation, placement: Placement, num_threads: int
 ) -> dict[str, str]:
-    """The worker's environment: the trainer's, with what decides how vLLM computes set."""
+    """The worker's environment: the trainer's, with what decides how vLLM computes set.
+
+    `num_threads` are those of each of its processes, of which `tensor_parallel` has several.
+    """
     variables = {
         **_plain_environment(),
+        **placement.visible(),
         "PYTHONPATH": str(REMOTE),
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_USE_V2_MODEL_RUNNER": "0",
@@ -176,25 +173,11 @@ def environment(
     }
     if installation.cpu:
         variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
-    elif options.devices:
-        variables["CUDA_VISIBLE_DEVICES"] = options.devices
-    elif options.tensor_parallel == 1 and device.type == "cuda":
-        index = device.index or 0
-        visible = [name for name in variables.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-        variables["CUDA_VISIBLE_DEVICES"] = visible[index] if visible else str(index)
     return variables
 
 
-def shares_device(options: Vllm, installation: Installation, device: torch.device) -> bool:
-    """Whether vLLM computes on the GPU that holds the learner's parameters, and on no other."""
-    alone = options.tensor_parallel == 1 and not options.devices
-    return alone and device.type == "cuda" and not installation.cpu
-
-
 def _plain_environment() -> dict[str, str]:
-    """Without what would lead another interpreter to this one's packages."""
-    mine = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if name not in mine}
+    return {name: value for name, value in os.environ.items() if name not in OUTER}
 
 
 def _check_cpu(options: Vllm, text: PretrainedConfig) -> None:
@@ -212,14 +195,13 @@ def _check_cpu(options: Vllm, text: PretrainedConfig) -> None:
         )
     if options.sleep:
         raise ConfigError("engine.sleep=true needs a GPU, and this vLLM is for the CPU: leave it")
-    if options.tensor_parallel > 1:
+    if options.devices:
         raise ConfigError(
-            f"engine.tensor_parallel is {options.tensor_parallel}, and this vLLM is for the CPU: "
-            "set it to 1"
+            f"engine.devices={options.devices} names GPUs, and this vLLM is for the CPU: leave it"
         )
 
 
-def _check_parallel(options: Vllm, text: PretrainedConfig) -> None:
+def _check_parallel(options: Vllm, text: PretrainedConfig, installation: Installation) -> None:
     from torch.cuda import device_count
 
     parallel, heads = options.tensor_parallel, int(text.num_attention_heads)
@@ -228,12 +210,12 @@ def _check_parallel(options: Vllm, text: PretrainedConfig) -> None:
             f"engine.tensor_parallel is {parallel}, which does not divide the model's {heads} "
             "attention heads: choose a divisor"
         )
-    named = len(options.devices.split(",")) if options.devices else device_count()
-    if named and named < parallel:  # 0 where the trainer's torch knows of no GPU
-        where = f"engine.devices={options.devices} names" if options.devices else "this machine has"
+    there = device_count()  # 0 where the trainer's torch knows of no GPU
+    wanted = max((parallel, *(gpu + 1 for gpu in options.gpus)))
+    if there < wanted and there and not installation.cpu:
+        option = f"devices={options.devices}" if options.devices else f"tensor_parallel={parallel}"
         raise ConfigError(
-            f"engine.tensor_parallel is {parallel} but {where} {named} GPUs: set "
-            f"engine.tensor_parallel={named} or less, or give more devices"
+            f"engine.{option} wants {wanted} GPUs, but this machine has {there}: lower it"
         )
 
 

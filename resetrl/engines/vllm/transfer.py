@@ -1,7 +1,7 @@
 """Parameters on their way to vLLM: checked against the model, some layers at a time.
 
-They travel as safetensors files in shared memory, or, where vLLM computes on the learner's own
-GPU, as handles of GPU memory (CUDA IPC). Either way no more than `CHUNK_BYTES`, or one layer, is
+They travel as safetensors files in shared memory, or, where vLLM computes on the learners' own
+GPUs, as handles of GPU memory (CUDA IPC). Either way no more than `CHUNK_BYTES`, or one layer, is
 held twice.
 """
 
@@ -13,6 +13,7 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,19 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 Weights = Iterator[tuple[str, "Tensor"]]
 Chunk = dict[str, "Tensor"]
-Pack = Callable[[Chunk], contextlib.AbstractContextManager[Mapping[str, Any]]]
-"""Makes the message that hands a chunk over; what it refers to lives until the context ends."""
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """One way for parameters to reach vLLM.
+
+    copy: of a parameter that the learner yields, whose memory is its own and contiguous.
+    pack: makes the message that hands a chunk of copies over, and keeps what it refers to until
+        the context ends.
+    """
+
+    copy: Callable[[Tensor], Tensor]
+    pack: Callable[[Chunk], contextlib.AbstractContextManager[Mapping[str, Any]]]
 
 
 def expected_shapes(config: PretrainedConfig) -> dict[str, list[int]]:
@@ -42,7 +54,7 @@ def expected_shapes(config: PretrainedConfig) -> dict[str, list[int]]:
 
 
 def chunks(
-    weights: Weights, expected: Mapping[str, list[int]], *, on_device: bool
+    weights: Weights, expected: Mapping[str, list[int]], copy: Callable[[Tensor], Tensor]
 ) -> Iterator[Chunk]:
     """The parameters in copies of up to `CHUNK_BYTES` that do not cut a layer in two.
 
@@ -62,9 +74,8 @@ def chunks(
             yield chunk
             chunk, size = {}, 0
         layer = _layer(name)
-        copy = tensor.detach().clone() if on_device else tensor.detach().to("cpu", copy=True)
-        chunk[name] = copy.contiguous()
-        size += copy.nbytes
+        chunk[name] = copy(tensor.detach())
+        size += tensor.nbytes
     yield chunk
     if left:
         raise SyncError(
@@ -116,3 +127,14 @@ def as_gpu_handles(chunk: Chunk) -> Iterator[Mapping[str, Any]]:
     yield {"ipc": base64.b64encode(pickle.dumps(update)).decode()}
     chunk.clear()
     torch.cuda.ipc_collect()
+
+
+@contextlib.contextmanager
+def as_nothing(chunk: Chunk) -> Iterator[Mapping[str, Any]]:
+    """The chunk is left to another rank that has the same parameters."""
+    yield {}
+
+
+FILES = Transfer(lambda tensor: tensor.to("cpu", copy=True).contiguous(), as_file)
+GPU_HANDLES = Transfer(lambda tensor: tensor.clone().contiguous(), as_gpu_handles)
+NOTHING = Transfer(lambda tensor: tensor.new_empty(0), as_nothing)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from resetrl.builtin.learners import Torch
 from resetrl.errors import SyncError
 from resetrl.interfaces import Engine, Learner, Policy
+from resetrl.ranks import ALONE
 from resetrl.testing.contracts._require import require
 from resetrl.testing.llama import (
     CONTEXT_LEN,
@@ -176,7 +177,7 @@ def draws_from_the_parameters_it_was_last_given(engine: Engine) -> None:
     _generate(policy, requests())
     learner = Torch().start(random_llama(rng_seed=1))
     require(policy.sync(learner), "sync with a learner of another model returned False")
-    other = engine.start(random_llama(rng_seed=1), word_level_tokenizer(), DELIMITER)
+    other = engine.start(random_llama(rng_seed=1), word_level_tokenizer(), DELIMITER, ALONE)
     for request, synced, fresh in zip(
         requests(), _generate(policy, requests()), _generate(other, requests()), strict=True
     ):
@@ -248,7 +249,7 @@ def _model() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 def _start(engine: Engine) -> Policy:
     """On a model of its own: a sync changes it."""
-    return engine.start(random_llama(), word_level_tokenizer(), DELIMITER)
+    return engine.start(random_llama(), word_level_tokenizer(), DELIMITER, ALONE)
 
 
 def _generate(policy: Policy, asked: Sequence[Request]) -> list[Completion]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from resetrl.engines.vllm import process
-from resetrl.engines.vllm.process import WorkerProcess
+from resetrl.engines.vllm.process import WorkerProcess, join
 from resetrl.errors import EngineError
 
 HEAD = """
@@ -50,7 +50,7 @@ def test_a_worker_that_dies_is_reported_with_its_last_words(
     with pytest.raises(EngineError, match="was ended by signal 9"):
         worker.send({})
     worker.close()
-    assert len(list(tmp_path.glob("*.log"))) == 1
+    assert len(list(tmp_path.glob("resetrl-vllm-*/vllm.log"))) == 1
 
 
 def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,14 +71,65 @@ def test_a_worker_ends_in_order_and_takes_its_log_along(
     body = "try: receive()\nexcept EOFError: pass"
     worker = start(body, tmp_path, monkeypatch)
     worker.close()
-    assert list(tmp_path.glob("*.log")) == []
+    assert list(tmp_path.glob("resetrl-vllm-*")) == []
+
+
+def test_a_worker_that_waits_for_other_ranks_is_not_one_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = """
+receive()
+for _ in range(8):
+    time.sleep(0.1)
+    send({"waits": True})
+send({"done": 1})
+"""
+    worker = start(body, tmp_path, monkeypatch, timeout=0.6)
+    assert worker.call({}) == {"done": 1}
+
+
+SHARED = """
+from multiprocessing.connection import Listener
+message = receive()
+listener = Listener(message["socket"])
+send({})
+other = listener.accept()
+other.send_bytes(other.recv_bytes())
+receive()
+print("out of memory", flush=True)
+os._exit(3)
+"""
+
+
+def test_another_rank_joins_the_worker_in_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start(SHARED, tmp_path, monkeypatch)
+    worker.start({}, timeout=20, num_others=1)
+    joined = join(worker.folder, timeout=20)
+    assert joined.call({"op": "x"}) == {"op": "x"}
+    worker.send({})
+    with pytest.raises(EngineError, match=r"has ended: look into its log .*\nout of memory"):
+        joined.call({"op": "y"})
+    with pytest.raises(EngineError, match=r"of another rank cannot be reached in .*: "):
+        join(tmp_path, timeout=20)
+
+
+def test_a_folder_too_deep_for_a_socket_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    worker = start("receive()", deep, monkeypatch)
+    with pytest.raises(EngineError, match=r"longer than a socket's may be: set TMPDIR"):
+        worker.start({}, timeout=20, num_others=1)
 
 
 def test_no_worker_outlives_a_killed_trainer(tmp_path: Path) -> None:
     """The worker itself, which waits for settings without having imported vLLM."""
     trainer = """
 import os, sys, time
-from resetrl.engines.vllm.process import WorkerProcess
+from resetrl.engines.vllm.process import WorkerProcess, join
 worker = WorkerProcess(sys.executable, os.environ, 10.0)
 print(worker._process.pid, flush=True)
 time.sleep(60)

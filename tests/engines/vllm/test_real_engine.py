@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ from resetrl.interfaces import Policy
 from resetrl.lora import Lora
 from resetrl.method import Session
 from resetrl.models import LoadedModel, ModelConfig, load_model
+from resetrl.ranks import Ranks
 from resetrl.step import rest
 from resetrl.sync import probe_gap, synchronise
 from resetrl.testing import FakeTask, contract_for, random_llama, word_level_tokenizer
@@ -58,7 +61,7 @@ class Reused:
     def __init__(self, policies: list[VllmPolicy]) -> None:
         self.policies = cycle(policies)
 
-    def start(self, model: Any, tokenizer: Any, delimiter: str) -> Policy:
+    def start(self, model: Any, tokenizer: Any, delimiter: str, ranks: Ranks) -> Policy:
         policy = next(self.policies)
         policy.sync(Torch().start(model))
         return policy
@@ -210,16 +213,25 @@ def test_a_sync_that_skips_one_layer_stops_the_run(
         synchronise(make_session(tiny, tiny_policy, learner))
 
 
+def resetrl(folder: Path, *arguments: str) -> str:
+    """What the command prints; it leaves its temporary files in the folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "resetrl.cli", *arguments],
+        cwd=folder,
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_training_and_evaluation_run_with_it(python: str, tmp_path: Path) -> None:
     """Two steps from the command line, and the run's checkpoint evaluated by the same engine."""
 
-    def resetrl(*arguments: str) -> str:
-        command = [sys.executable, "-m", "resetrl.cli", *arguments]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
     resetrl(
+        tmp_path,
         *("train", "engine=vllm", f"engine.python={Path(python).absolute()}", "steps=2"),
         *("prompts_per_step=4", "evaluation.problems=4", "tracking.enabled=false"),
         f"hydra.run.dir={tmp_path / 'run'}",
@@ -227,8 +239,23 @@ def test_training_and_evaluation_run_with_it(python: str, tmp_path: Path) -> Non
     journal = (tmp_path / "run" / "metrics.jsonl").read_text()
     for name in ("sync/probe_gap", "mismatch/kl", "mismatch/max_ratio", "mismatch/ess"):
         assert name in journal
-    shown = resetrl("eval", str(tmp_path / "run"), "problems=4", "tracking.enabled=false")
+    shown = resetrl(tmp_path, "eval", str(tmp_path / "run"), "problems=4", "tracking.enabled=false")
     assert "greedy pass@1" in shown
+
+
+def test_two_ranks_train_with_one_vllm_over_two_processes(python: str, tmp_path: Path) -> None:
+    """On a GPU machine the two would have a GPU each, and vLLM both."""
+    resetrl(
+        tmp_path,
+        *("train", "engine=vllm", f"engine.python={Path(python).absolute()}"),
+        *("launch.nproc=2", "learner=deepspeed", "learner.stage=2", "engine.tensor_parallel=2"),
+        *("steps=1", "prompts_per_step=4", "evaluation.problems=2", "tracking.enabled=false"),
+        f"hydra.run.dir={tmp_path / 'run'}",
+    )
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
+    (gap,) = [r["metrics"]["sync/probe_gap"] for r in records if "sync/probe_gap" in r["metrics"]]
+    assert gap < 1e-4
+    assert list(tmp_path.glob("resetrl-vllm-*")) == []
 
 
 def test_an_engine_that_is_killed_leaves_its_last_words(

@@ -6,18 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from transformers import LlamaConfig
 
 from resetrl.builtin.engines import Vllm
+from resetrl.engines.vllm.placement import Placement
 from resetrl.engines.vllm.setup import (
     Installation,
     check_model,
-    check_processes,
     engine_settings,
     environment,
     find_vllm,
-    shares_device,
 )
 from resetrl.errors import ConfigError
 from resetrl.plugins import load_plugins
@@ -42,24 +40,14 @@ def make_config(head_dim: int = 32, dtype: str = "float32") -> LlamaConfig:
     return config
 
 
-def test_processes_of_a_run_share_no_gpu_between_their_engines() -> None:
-    check_processes(Vllm(tensor_parallel=2), 1)
-    check_processes(Vllm(), 2)
-    with pytest.raises(ConfigError, match=r"engine.tensor_parallel is 2, but the run has 2 proc"):
-        check_processes(Vllm(tensor_parallel=2), 2)
-    with pytest.raises(ConfigError, match=r"engine.devices is '3', but the run has 4 processes"):
-        check_processes(Vllm(devices="3"), 4)
-
-
 @pytest.mark.parametrize(
     ("options", "installation", "reason"),
     [
         (Vllm(max_model_len=4096), GPU, "engine.max_model_len is 4096, beyond .* at most 2048"),
         (Vllm(block_size=16), CPU, "engine.block_size is 16: .* a multiple of 32, or 0"),
         (Vllm(sleep=True), CPU, "engine.sleep=true needs a GPU"),
-        (Vllm(tensor_parallel=2), CPU, "engine.tensor_parallel is 2, .* set it to 1"),
+        (Vllm(devices="1"), CPU, "engine.devices=1 names GPUs, and this vLLM is for the CPU"),
         (Vllm(tensor_parallel=3), GPU, "3, which does not divide the model's 4 attention heads"),
-        (Vllm(tensor_parallel=4, devices="0,1"), GPU, "4 but engine.devices=0,1 names 2 GPUs"),
         (Vllm(kv_cache_megabytes=2), CPU, "does not hold one context of 2048 .* at least 3,"),
     ],
 )
@@ -68,6 +56,15 @@ def test_options_that_cannot_work_are_refused_with_the_one_to_change(
 ) -> None:
     with pytest.raises(ConfigError, match=reason):
         check_model(options, make_config(), installation)
+
+
+def test_more_gpus_than_the_machine_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    with pytest.raises(ConfigError, match=r"engine.tensor_parallel=4 wants 4 GPUs, but this"):
+        check_model(Vllm(tensor_parallel=4), make_config(), GPU)
+    with pytest.raises(ConfigError, match=r"engine.devices=2 wants 3 GPUs, but this"):
+        check_model(Vllm(devices="2"), make_config(), GPU)
+    check_model(Vllm(tensor_parallel=4), make_config(), CPU)
 
 
 def test_a_head_size_that_the_cpu_kernels_lack_is_refused() -> None:
@@ -127,30 +124,13 @@ def test_a_gpu_engine_keeps_vllms_own_choices() -> None:
     assert settings["weight_transfer_config"] == {"backend": "ipc"}
 
 
-def test_vllm_sees_the_gpu_of_the_learner_unless_it_has_its_own(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    device = torch.device("cuda:1")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert environment(Vllm(), GPU, device, 1)["CUDA_VISIBLE_DEVICES"] == "1"
-    assert environment(Vllm(devices="2,3"), GPU, device, 1)["CUDA_VISIBLE_DEVICES"] == "2,3"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    assert environment(Vllm(), GPU, device, 1)["CUDA_VISIBLE_DEVICES"] == "6"
-
-
-def test_memory_is_handed_over_only_on_one_shared_gpu() -> None:
-    cuda, cpu = torch.device("cuda:0"), torch.device("cpu")
-    assert shares_device(Vllm(), GPU, cuda)
-    assert not shares_device(Vllm(devices="1"), GPU, cuda)
-    assert not shares_device(Vllm(tensor_parallel=2), GPU, cuda)
-    assert not shares_device(Vllm(), GPU, cpu)
-
-
-def test_the_worker_does_not_look_for_packages_where_the_trainer_does(
+def test_the_worker_knows_nothing_of_the_trainers_packages_and_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/of/the/trainer")
-    variables = environment(Vllm(), CPU, torch.device("cpu"), 2)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    variables = environment(CPU, Placement((0,)), 2)
+    assert "WORLD_SIZE" not in variables
     assert variables["PYTHONPATH"].endswith("resetrl/engines/vllm/remote")
     assert (variables["OMP_NUM_THREADS"], variables["VLLM_ENABLE_V1_MULTIPROCESSING"]) == ("2", "0")
 
@@ -163,6 +143,8 @@ def test_the_worker_does_not_look_for_packages_where_the_trainer_does(
         ({"gpu_memory_utilization": 1.5}, "gpu_memory_utilization is 1.5"),
         ({"reply_timeout": 0.0}, "reply_timeout=0.0"),
         ({"sleep": True, "devices": "1"}, "sleep=true and devices='1'"),
+        ({"devices": "cuda:1"}, "devices is 'cuda:1': choose numbers of GPUs"),
+        ({"devices": "1,1"}, "devices=1,1 names a GPU twice"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, object], reason: str) -> None:

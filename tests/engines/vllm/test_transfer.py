@@ -10,7 +10,7 @@ from engines.vllm.faking import SHAPES, parameters
 from safetensors.torch import load_file
 
 from resetrl.engines.vllm import transfer
-from resetrl.engines.vllm.transfer import as_file, chunks, expected_shapes
+from resetrl.engines.vllm.transfer import FILES, NOTHING, as_file, chunks, expected_shapes
 from resetrl.errors import SyncError
 from resetrl.models import ModelConfig, read_config
 from resetrl.testing import random_llama
@@ -23,7 +23,7 @@ def names_of_chunks(
     monkeypatch.setattr(transfer, "CHUNK_BYTES", most)
     weights = ((name, torch.zeros(1)) for name in names)
     expected = {name: [1] for name in names}
-    return [list(chunk) for chunk in chunks(weights, expected, on_device=False)]
+    return [list(chunk) for chunk in chunks(weights, expected, FILES.copy)]
 
 
 def test_a_chunk_never_cuts_a_layer_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,7 +42,7 @@ def test_a_small_model_is_one_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_chunk_holds_copies() -> None:
     tensor = torch.zeros(2)
-    (chunk,) = chunks(iter([("a", tensor)]), {"a": [2]}, on_device=False)
+    (chunk,) = chunks(iter([("a", tensor)]), {"a": [2]}, FILES.copy)
     tensor.fill_(1)
     assert chunk["a"].tolist() == [0, 0]
 
@@ -57,7 +57,21 @@ def test_a_chunk_holds_copies() -> None:
 )
 def test_parameters_that_do_not_fit_the_model_are_named(changed: object, reason: str) -> None:
     with pytest.raises(SyncError, match=reason):
-        list(chunks(parameters(**changed)(), SHAPES, on_device=False))  # type: ignore[arg-type]
+        list(chunks(parameters(**changed)(), SHAPES, FILES.copy))  # type: ignore[arg-type]
+
+
+def test_a_rank_that_leaves_it_to_another_has_the_same_chunks_with_nothing_in_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every chunk is one message, and the ranks send theirs together."""
+    monkeypatch.setattr(transfer, "CHUNK_BYTES", 8)
+    theirs = list(chunks(parameters()(), SHAPES, FILES.copy))
+    ours = list(chunks(parameters()(), SHAPES, NOTHING.copy))
+    assert [list(chunk) for chunk in ours] == [list(chunk) for chunk in theirs]
+    assert len(ours) == 3
+    assert {tensor.nbytes for chunk in ours for tensor in chunk.values()} == {0}
+    with NOTHING.pack(ours[0]) as update:
+        assert update == {}
 
 
 def test_a_file_of_a_chunk_is_gone_afterwards() -> None:

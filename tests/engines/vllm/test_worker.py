@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from types import SimpleNamespace
@@ -12,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from resetrl.engines.vllm.remote import resetrl_vllm_worker
 from resetrl.engines.vllm.remote.resetrl_vllm_worker import Server
 
 
@@ -21,15 +26,18 @@ class FakeEngine:
     def __init__(self) -> None:
         self.told: list[object] = []
         self.left: dict[str, int] = {}
+        self.breaks_after = 10**9
+        self.batches: list[int] = []
 
     def add_request(self, name: str, prompt: Mapping[str, Any], params: Mapping[str, Any]) -> None:
-        self.told.append((name, prompt))
         self.left[name] = params["max_tokens"]
-
-    def has_unfinished_requests(self) -> bool:
-        return bool(self.left)
+        self.told.append((name, prompt))
 
     def step(self) -> list[Any]:
+        self.breaks_after -= 1
+        if self.breaks_after < 0:
+            raise RuntimeError("out of memory")
+        self.batches.append(len(self.left))
         outputs = []
         for name in list(self.left):
             token = 5 + len(self.told)
@@ -38,7 +46,12 @@ class FakeEngine:
                 del self.left[name]
             logprobs = [{token: SimpleNamespace(logprob=-0.25)}]
             drawn = SimpleNamespace(token_ids=[token], logprobs=logprobs)
-            outputs.append(SimpleNamespace(request_id=name, outputs=[drawn], num_cached_tokens=32))
+            ended = name not in self.left
+            outputs.append(
+                SimpleNamespace(
+                    request_id=name, outputs=[drawn], num_cached_tokens=32, finished=ended
+                )
+            )
         return outputs
 
     def abort_request(self, names: list[str]) -> None:
@@ -67,29 +80,46 @@ class Trainer:
     def __init__(self, connection: Connection, engine: FakeEngine) -> None:
         self.connection, self.engine = connection, engine
 
-    def send(self, **message: Any) -> Any:
+    def tell(self, **message: Any) -> None:
         self.connection.send_bytes(json.dumps(message).encode())
+
+    def send(self, **message: Any) -> Any:
+        self.tell(**message)
         return self.receive()
 
     def receive(self) -> Any:
         return json.loads(self.connection.recv_bytes())
 
 
-@pytest.fixture
-def trainer() -> Iterator[Trainer]:
-    ours, theirs = Pipe()
+@contextmanager
+def served(num: int) -> Iterator[list[Trainer]]:
+    """That many trainers of one worker, which ends when the first of them does."""
+    pipes = [Pipe() for _ in range(num)]
     engine = FakeEngine()
 
     def serve() -> None:
         with pytest.raises(EOFError):
-            Server(theirs, engine, lambda request: request).serve()
+            Server([theirs for _, theirs in pipes], engine, lambda request: request).serve()
 
     thread = threading.Thread(target=serve)
     thread.start()
-    yield Trainer(ours, engine)
-    ours.close()
+    yield [Trainer(ours, engine) for ours, _ in pipes]
+    for ours, _ in pipes:
+        ours.close()
     thread.join(10)
     assert not thread.is_alive()
+
+
+@pytest.fixture
+def trainer() -> Iterator[Trainer]:
+    with served(1) as (trainer,):
+        yield trainer
+
+
+@pytest.fixture
+def two() -> Iterator[list[Trainer]]:
+    with served(2) as trainers:
+        yield trainers
 
 
 def test_a_wave_goes_on_until_the_trainer_has_ended_all(trainer: Trainer) -> None:
@@ -103,10 +133,10 @@ def test_a_wave_goes_on_until_the_trainer_has_ended_all(trainer: Trainer) -> Non
         "cached": [32, 32],
     }
     assert trainer.receive()["indices"] == [0, 1]
-    trainer.connection.send_bytes(b'{"end": [1]}')
+    trainer.tell(end=[1])
     assert trainer.receive()["indices"] == [0]
-    trainer.connection.send_bytes(b'{"end": [0]}')
-    trainer.connection.send_bytes(b'{"end": []}')
+    trainer.tell(end=[0])
+    trainer.tell(end=[])
     assert trainer.receive() == {}
     assert trainer.engine.told == [
         ("1-0", {"prompt_token_ids": [1, 2], "cache_salt": "7"}),
@@ -127,9 +157,6 @@ def test_weights_go_through_vllms_own_transfer_calls(trainer: Trainer) -> None:
 
 
 def test_gpu_handles_arrive_as_they_were(trainer: Trainer) -> None:
-    import base64
-    import pickle
-
     info = {"names": ["a"], "ipc_handles": [{"uuid": (1, b"handle")}]}
     trainer.send(op="update", ipc=base64.b64encode(pickle.dumps(info)).decode())
     assert trainer.engine.told == [("update_weights", {"update_info": info})]
@@ -153,3 +180,97 @@ def test_a_cache_that_was_not_cleared_is_said_to_be_so(trainer: Trainer) -> None
 def test_an_error_is_one_line_and_the_worker_goes_on(trainer: Trainer) -> None:
     assert trainer.send(op="update", path="damaged") == {"error": "ValueError: no such file"}
     assert trainer.send(op="finish_update") == {}
+
+
+def test_a_request_that_vllm_refuses_leaves_none_of_its_wave_behind(trainer: Trainer) -> None:
+    asked = [{"token_ids": [1], "max_tokens": 9}, {"token_ids": [2]}]
+    assert trainer.send(op="generate", salt="", requests=asked) == {
+        "error": "KeyError: 'max_tokens'"
+    }
+    assert trainer.engine.told[-1] == ("abort", ["1-0"])
+    assert trainer.send(op="reset_cache") == {"reset": False}
+
+
+def test_an_engine_that_breaks_in_a_step_says_so_once(
+    trainer: Trainer,
+) -> None:
+    asked = [{"token_ids": [1], "max_tokens": 9}]
+    trainer.engine.breaks_after = 2
+    trainer.send(op="generate", salt="", requests=asked)
+    for _ in range(2):
+        trainer.tell(end=[])
+        reply = trainer.receive()
+    assert reply == {"error": "RuntimeError: out of memory"}
+    assert trainer.send(op="reset_cache") == {"reset": False}
+
+
+def draw(trainer: Trainer, lengths: list[int]) -> list[int]:
+    """Go on with a wave until each request has its length; returns how many tokens came of each."""
+    counts = [0] * len(lengths)
+    while reply := trainer.receive():
+        for index in reply["indices"]:
+            counts[index] += 1
+        trainer.tell(end=[i for i in reply["indices"] if counts[i] == lengths[i]])
+    return counts
+
+
+def test_waves_of_two_trainers_are_computed_together(two: list[Trainer]) -> None:
+    """The second comes while the first is under way, and each hears of its own tokens only."""
+    first, second = two
+    request = {"token_ids": [1], "max_tokens": 9}
+    first.tell(op="generate", salt="1", requests=[request, request])
+    for _ in range(2):
+        assert first.receive()["indices"] == [0, 1]
+    second.tell(op="generate", salt="1", requests=[request])
+    for _ in range(2):
+        first.tell(end=[])
+    with ThreadPoolExecutor(2) as pool:
+        counts = pool.map(draw, two, [[2, 9], [3]])
+        assert list(counts) == [[3, 7], [4]]  # one too many of each but what had no more
+    assert first.engine.batches[:3] == [2, 2, 3]
+
+
+def test_parameters_go_in_once_both_trainers_have_brought_theirs(two: list[Trainer]) -> None:
+    """Handles of each GPU from the trainer on it, but one file for all from the first."""
+    for trainer, gpu in zip(two, "ab", strict=True):
+        info = {"names": ["x"], "ipc_handles": [{gpu: gpu.upper()}]}
+        trainer.tell(op="update", ipc=base64.b64encode(pickle.dumps(info)).decode())
+    assert [trainer.receive() for trainer in two] == [{}, {}]
+    both = {"names": ["x"], "ipc_handles": [{"a": "A", "b": "B"}]}
+    two[1].tell(op="update")
+    assert not two[1].connection.poll(0.2)
+    two[0].tell(op="update", path="x")
+    assert [trainer.receive() for trainer in two] == [{}, {}]
+    assert two[0].engine.told == [
+        ("update_weights", {"update_info": both}),
+        ("update_weights", {"update_info": {"path": "x"}}),
+    ]
+
+
+def test_trainers_that_want_different_things_are_told(two: list[Trainer]) -> None:
+    two[0].tell(op="sleep")
+    two[1].tell(op="start_update")
+    told = {"error": "the ranks want different things: sleep, start_update"}
+    assert [trainer.receive() for trainer in two] == [told, told]
+
+
+def test_a_trainer_that_waits_for_the_other_hears_so(
+    two: list[Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resetrl_vllm_worker, "PATIENCE_SECONDS", 0.02)
+    two[1].tell(op="generate", salt="", requests=[{"token_ids": [1], "max_tokens": 99}])
+    two[1].receive()
+    two[0].tell(op="sleep")
+    for _ in range(98):
+        two[1].tell(end=[])
+        two[1].receive()
+    two[1].tell(end=[])
+    assert two[1].receive() == {}
+    assert two[0].receive() == {"waits": True}
+    two[1].tell(op="sleep")
+    while "waits" in (reply := two[0].receive()):
+        pass
+    assert reply == {}
+    while "waits" in (reply := two[1].receive()):
+        pass
+    assert (reply, two[0].engine.told[-1]) == ({}, ("sleep", 2))
