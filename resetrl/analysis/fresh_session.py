@@ -22,9 +22,9 @@ from resetrl.analysis.localization import (
 from resetrl.analysis.report import report
 from resetrl.ask import choose_resets
 from resetrl.errors import ConfigError, ResetrlError
+from resetrl.estimate import Estimate
 from resetrl.evaluate.report import Results, as_numbers, flat, print_places, tracked
 from resetrl.evaluate.setup import Setup, held_out_prompts, set_up
-from resetrl.evaluate.statistics import Estimate
 from resetrl.interfaces import ResetSelector, StepChecker, Task
 from resetrl.meter import Meter
 from resetrl.models import LoadedModel
