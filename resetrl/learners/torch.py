@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from resetrl.batch import take_rows
-from resetrl.errors import CheckpointError, TrainingError, blaming, list_names
+from resetrl.errors import CheckpointError, TrainingError, blaming, list_names, unwrapped
 from resetrl.interfaces import Loss
 from resetrl.lora import adapters_off, is_adapted, load_adapters, save_adapters, weights
 from resetrl.types import TokenBatch, Update
@@ -42,6 +42,15 @@ def trained_rows(batch: TokenBatch, loss: Loss) -> Tensor:
         rows = rows[batch.advantages != 0]
     lengths = batch.attention_mask[rows].sum(dim=1)
     return rows[lengths.argsort(descending=True, stable=True)]
+
+
+def step_refused(loss: Loss, why: str, remedy: str) -> TrainingError:
+    """What a learner raises when `loss` is to blame for an optimizer step it does not take."""
+    return TrainingError(
+        f"loss {type(unwrapped(loss)).__name__}: {why}, so this optimizer step was not taken; "
+        f"lower learner.lr, or {remedy}",
+        loss,
+    )
 
 
 class TorchLearner:
@@ -129,11 +138,7 @@ class TorchLearner:
         culprits = [row for row in rows.split(1) if not self._is_finite(batch, row, loss)]
         self._optimizer.zero_grad(set_to_none=True)
         prompts = list_names([batch.uids[int(row)] for row in culprits or rows])
-        raise TrainingError(
-            f"loss {type(loss).__name__}: {what}, so this optimizer step was not taken; lower "
-            f"learner.lr, or look at the rollouts of these prompts: {prompts}",
-            loss,
-        )
+        raise step_refused(loss, what, f"look at the rollouts of these prompts: {prompts}")
 
     def _is_finite(self, batch: TokenBatch, row: Tensor, loss: Loss) -> bool:
         """Whether one rollout alone has a finite loss and gradient."""

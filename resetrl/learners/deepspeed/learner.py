@@ -18,11 +18,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from resetrl.batch import take_rows
-from resetrl.errors import TrainingError, blaming, list_names
+from resetrl.errors import blaming, list_names
 from resetrl.interfaces import Loss
 from resetrl.learners.deepspeed.engine import Zero, start_engine, whole
 from resetrl.learners.deepspeed.state import ZeroState
-from resetrl.learners.torch import to_device, token_logprobs, trained_rows
+from resetrl.learners.torch import step_refused, to_device, token_logprobs, trained_rows
 from resetrl.lora import adapters_off, is_adapted, weights
 from resetrl.types import TokenBatch, Update
 
@@ -176,14 +176,10 @@ class DeepSpeedLearner:
         found: list[list[str]] = [[] for _ in range(self._num_ranks)]
         dist.all_gather_object(found, mine)
         culprits = [uid for uids in found for uid in uids]
-        where = f"look at the rollouts of these prompts: {list_names(culprits)}"
+        remedy = f"look at the rollouts of these prompts: {list_names(culprits)}"
         if not culprits:  # then it is the model's own gradient
-            where = "look at the rollouts of this step"
-        raise TrainingError(
-            f"loss {type(loss).__name__}: it or its gradient is not finite, so this optimizer step "
-            f"was not taken; lower learner.lr, or {where}",
-            loss,
-        )
+            remedy = "look at the rollouts of this step"
+        raise step_refused(loss, "it or its gradient is not finite", remedy)
 
     def trains(self, model: PreTrainedModel) -> bool:
         """Its updates change the model that it was started with, but for stage 3."""
