@@ -27,6 +27,11 @@ class LoadedModel:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
 
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the model is made of, adapters included; what FLOPs are estimated by."""
+        return sum(p.numel() for p in self.model.parameters())
+
 
 def load_model(config: ModelConfig, weights: Path | None = None, rng_seed: int = 0) -> LoadedModel:
     """The model and tokenizer of a configuration, checked for what the method needs.
