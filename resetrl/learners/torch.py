@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from resetrl.errors import CheckpointError, TrainingError, blaming, list_names, 
 from resetrl.interfaces import Loss
 from resetrl.lora import adapters_off, is_adapted, load_adapters, save_adapters, weights
 from resetrl.types import TokenBatch, Update
+
+if TYPE_CHECKING:
+    from resetrl.builtin.learners import Torch
 
 
 def token_logprobs(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
@@ -62,25 +66,19 @@ class TorchLearner:
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        lr: float,
-        weight_decay: float,
-        betas: tuple[float, float],
-        max_grad_norm: float,
-        micro_batch: int,
-        keep_reference: bool = False,
+        self, model: PreTrainedModel, options: Torch, keep_reference: bool = False
     ) -> None:
         self._model = model
         self._reference: PreTrainedModel | None = None
         if keep_reference:
             self._reference = model if is_adapted(model) else copy.deepcopy(model).eval()
-        self._max_grad_norm = max_grad_norm
-        self._micro_batch = micro_batch
+        self._options = options
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=lr, weight_decay=weight_decay, betas=betas
+            self._parameters,
+            lr=options.lr,
+            weight_decay=options.weight_decay,
+            betas=(options.beta1, options.beta2),
         )
         self.num_parameters = sum(p.numel() for p in model.parameters())
         self.num_trained_parameters = sum(p.numel() for p in self._parameters)
@@ -94,7 +92,7 @@ class TorchLearner:
         self._optimizer.zero_grad(set_to_none=True)
         total = 0.0
         metrics: dict[str, float] = {"learner/trained_rollouts": float(len(rows))}
-        for part_rows in rows.split(self._micro_batch):
+        for part_rows in rows.split(self._options.micro_batch):
             value, part_metrics = self._loss(batch, part_rows, loss)
             if not math.isfinite(value.item()):
                 self._refuse(f"it is {value.item()}", batch, part_rows, loss)
@@ -102,7 +100,7 @@ class TorchLearner:
             total += value.item()
             for name, number in part_metrics.items():
                 metrics[name] = metrics.get(name, 0.0) + number
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm).item()
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._options.max_grad_norm).item()
         if not math.isfinite(norm):
             self._refuse(f"its gradient has the norm {norm}", batch, rows, loss)
         self._optimizer.step()
