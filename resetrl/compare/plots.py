@@ -13,6 +13,7 @@ from resetrl.compare.analysis import Comparison, Result
 from resetrl.compare.records import AXES
 from resetrl.compare.tables import amount, value_name
 from resetrl.estimate import Estimate
+from resetrl.run.curves import STYLE as CURVE_STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,15 +29,8 @@ DIRECT = 6
 """Up to so many curves are named at their ends; more are named in a legend."""
 
 STYLE: dict[Any, Any] = {
-    "font.size": 9,
+    **CURVE_STYLE,
     "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
     "pdf.fonttype": 42,
     "svg.hashsalt": "resetrl",
 }
