@@ -17,10 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from resetrl.compare.bootstrap import RESAMPLES, TAILS, Array, Interval
+from resetrl.compare.bootstrap import RESAMPLES, Array
 from resetrl.compare.differences import difference
 from resetrl.compare.groups import group_runs
 from resetrl.compare.records import Question, RunData
+from resetrl.estimate import TAILS, Estimate, percentile_estimate
 
 PROBLEMS = 200
 GAIN = 0.6
@@ -139,7 +140,7 @@ def measure(world: World, repetitions: int, rng: np.random.Generator) -> dict[st
     return {name: np.array(pairs) for name, pairs in rows.items()}
 
 
-def our_interval(runs: list[RunData]) -> Interval:
+def our_interval(runs: list[RunData]) -> Estimate:
     base, other = group_runs(runs, Question(baseline="m0")).groups
     finals = [
         {s: np.array([run.values[-1] for run in members]) for s, members in group.strata.items()}
@@ -150,12 +151,13 @@ def our_interval(runs: list[RunData]) -> Interval:
 
 def alternatives(
     values: Array, with_answers: bool, rng: np.random.Generator
-) -> dict[str, Interval]:
+) -> dict[str, Estimate]:
     """What one could have done instead, on differences `[N, P]`."""
     n, p = values.shape
     by_seed = values.mean(axis=1)
+    mean = float(values.mean())
     seeds = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES) / n
-    found = {"percentile, run seeds": _percentile(by_seed, seeds @ by_seed)}
+    found = {"percentile, run seeds": percentile_estimate(mean, seeds @ by_seed)}
     found["bootstrap-t, run seeds"] = _studentised(by_seed, seeds)
     weights = rng.beta(0.5, 1.5, (RESAMPLES, n))
     found["beta bootstrap-t, run seeds"] = _studentised(
@@ -164,16 +166,11 @@ def alternatives(
     if with_answers:
         problems = rng.integers(0, p, (RESAMPLES, p))
         resampled = np.take_along_axis(seeds @ values, problems, axis=1).mean(axis=1)
-        found["percentile, run seeds and problems"] = _percentile(by_seed, resampled)
+        found["percentile, run seeds and problems"] = percentile_estimate(mean, resampled)
     return found
 
 
-def _percentile(values: Array, resampled: Array) -> Interval:
-    low, high = np.quantile(resampled, TAILS)
-    return Interval(float(values.mean()), float(low), float(high))
-
-
-def _studentised(values: Array, weights: Array) -> Interval:
+def _studentised(values: Array, weights: Array) -> Estimate:
     """Bootstrap-t, by counts or by Beta(1/2, 3/2) weights (Owen, arXiv 2508.10083)."""
     mean, spread = float(values.mean()), float(values.std())
     means = weights @ values
@@ -181,7 +178,7 @@ def _studentised(values: Array, weights: Array) -> Interval:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = np.nan_to_num((means - mean) / spreads, nan=0.0, posinf=np.inf, neginf=-np.inf)
     low, high = np.quantile(ratios, TAILS, method="inverted_cdf")
-    return Interval(mean, mean - float(high) * spread, mean - float(low) * spread)
+    return Estimate(mean, mean - float(high) * spread, mean - float(low) * spread)
 
 
 def main() -> None:

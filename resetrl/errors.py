@@ -50,7 +50,12 @@ class TrainingError(ResetrlError):
 
     def __init__(self, message: str, component: object = None) -> None:
         super().__init__(message)
-        self.component = component
+        self.component = unwrapped(component)
+
+
+def unwrapped(component: object) -> object:
+    """The component that errors name: what stands around another says so by `__wrapped__`."""
+    return getattr(component, "__wrapped__", component)
 
 
 @contextmanager
@@ -63,14 +68,15 @@ def blaming(component: object, kind: str, uids: Sequence[str]) -> Iterator[None]
     try:
         yield
     except TrainingError as error:
-        error.component = error.component or component
+        error.component = error.component or unwrapped(component)
         raise
     except (ResetrlError, OSError):
         raise
     except Exception as error:  # a plugin may fail in any way; all are reported alike
         frame = traceback.extract_tb(error.__traceback__)[-1]
+        name = type(unwrapped(component)).__name__
         raise TrainingError(
-            f"{kind} {type(component).__name__} failed ({frame.filename}:{frame.lineno}): "
+            f"{kind} {name} failed ({frame.filename}:{frame.lineno}): "
             f"{type(error).__name__}: {error}; it was given prompt {list_names(uids)}",
             component,
         ) from error

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from resetrl.errors import TrainingError, blaming
+from resetrl.errors import blaming
 from resetrl.interfaces import Learner, Loss
 from resetrl.types import TokenBatch, Update
 
@@ -30,13 +30,8 @@ def first_update(batch: TokenBatch, loss: Loss, learner: Learner) -> Update:
     """An optimizer step with parameters as the engine has them; its metrics hold this rank's share
     of the mismatch, from which `with_mismatch` computes that of all ranks.
     """
-    # Errors name a loss by its class.
-    watched = type(type(loss).__name__, (_Watched,), {})(loss)
-    try:
-        update = learner.update(batch, watched)
-    except TrainingError as error:
-        error.component = loss if error.component is watched else error.component
-        raise
+    watched = _Watched(loss)
+    update = learner.update(batch, watched)
     if not watched.max_ratio:
         return update
     return dataclasses.replace(update, metrics={**update.metrics, _LARGEST: watched.max_ratio})
@@ -65,24 +60,24 @@ def with_mismatch(update: Update) -> Update:
 
 @dataclass
 class _Watched:
-    """A loss that also reports the sums of its parts."""
+    """A loss that also reports the sums of its parts; errors name the one that it wraps."""
 
-    inner: Loss
+    __wrapped__: Loss
     max_ratio: float = field(default=0.0, init=False)
 
     @property
     def ignores_zero_advantage(self) -> bool:
-        return self.inner.ignores_zero_advantage
+        return self.__wrapped__.ignores_zero_advantage
 
     @property
     def needs_reference(self) -> bool:
-        return self.inner.needs_reference
+        return self.__wrapped__.needs_reference
 
     def loss(self, logprobs: Tensor, batch: TokenBatch) -> tuple[Tensor, Mapping[str, float]]:
         sums, most = mismatch_sums(logprobs.detach(), batch)
         self.max_ratio = max(self.max_ratio, most)
-        with blaming(self.inner, "loss", batch.uids):
-            value, metrics = self.inner.loss(logprobs, batch)
+        with blaming(self.__wrapped__, "loss", batch.uids):
+            value, metrics = self.__wrapped__.loss(logprobs, batch)
         return value, {**metrics, **sums}
 
 

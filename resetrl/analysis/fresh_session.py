@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from resetrl.analysis.config import LOCALIZE, LocalizeConfig
@@ -22,14 +21,13 @@ from resetrl.analysis.localization import (
 from resetrl.analysis.report import report
 from resetrl.ask import choose_resets
 from resetrl.errors import ConfigError, ResetrlError
+from resetrl.estimate import Estimate
 from resetrl.evaluate.report import Results, as_numbers, flat, print_places, tracked
 from resetrl.evaluate.setup import Setup, held_out_prompts, set_up
-from resetrl.evaluate.statistics import Estimate
 from resetrl.interfaces import ResetSelector, StepChecker, Task
 from resetrl.meter import Meter
 from resetrl.models import LoadedModel
 from resetrl.run.build import build_component, build_inference, start_policy
-from resetrl.run.compose import to_typed
 from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import read_groups, write_groups
 from resetrl.types import Group, StepRecord, Update
@@ -45,15 +43,12 @@ def run_fresh(
 
     Each selector has a folder of its own in there, which `resetrl show` reads as it does a run.
     """
-    import torch
-
     console = Console(highlight=False)
     setup = set_up(arguments, LOCALIZE)
     if print_config:
-        console.print(OmegaConf.to_yaml(setup.config), markup=False, soft_wrap=True)
+        setup.print(console)
         return None
-    config = to_typed(setup.config, LocalizeConfig)
-    torch.set_num_threads(config.num_threads)
+    config = setup.begin(LocalizeConfig)
     task = cast(Task, build_component(setup.registry, "task", config.task))
     with console.status("loading the model"):
         loaded = setup.load_model(config)
@@ -63,7 +58,7 @@ def run_fresh(
     console.print(f"[bold]{folder.name}[/] starts; everything it writes is in {folder}")
     context = setup.context(folder, console)
     with tracked(context, config.tracking, "localize", setup.tags) as tracking:
-        meter = Meter(fresh.inference.policy.counters, _num_parameters(loaded))
+        meter = Meter(fresh.inference.policy.counters, loaded.num_parameters)
         with naming_components(setup.registry), console.status("drawing seeds and suffixes"):
             seeds = fresh.seeds(prompts, meter)
             if not seeds:
@@ -174,7 +169,3 @@ def _figures(resets: Sequence[Reset]) -> dict[str, Estimate]:
     }
     known = {figure: estimate for figure, estimate in corrected.items() if estimate is not None}
     return {**outcome_rates(resets), **known}
-
-
-def _num_parameters(loaded: LoadedModel) -> int:
-    return sum(p.numel() for p in loaded.model.parameters())

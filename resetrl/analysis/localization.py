@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from resetrl.evaluate.statistics import RESAMPLES, Estimate, wilson
+from resetrl.estimate import Estimate, percentile_estimate
+from resetrl.evaluate.statistics import RESAMPLES, wilson
 from resetrl.run.rollouts import SavedGroup
 from resetrl.thoughts import stripped_thoughts
 
@@ -183,8 +184,7 @@ def matched_difference(resets: Sequence[Reset], rng_seed: int = 0) -> Estimate |
     rng = np.random.default_rng(rng_seed)
     draws = rng.multinomial(len(uids), np.full(len(uids), 1 / len(uids)), size=RESAMPLES)
     resampled = _weighted(np.tensordot(draws, counts, axes=(1, 0)))
-    low, high = np.nanpercentile(resampled, [2.5, 97.5])
-    return Estimate(value, float(low), float(high))
+    return percentile_estimate(value, resampled[~np.isnan(resampled)])
 
 
 def _weighted(counts: Any) -> Any:

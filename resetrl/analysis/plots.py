@@ -15,7 +15,7 @@ from resetrl.analysis.localization import (
     uniform_rates,
 )
 from resetrl.analysis.tables import Runs
-from resetrl.evaluate.statistics import Estimate
+from resetrl.estimate import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

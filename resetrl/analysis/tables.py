@@ -19,7 +19,7 @@ from resetrl.analysis.localization import (
     outcome_rates,
     uniform_rates,
 )
-from resetrl.evaluate.statistics import Estimate
+from resetrl.estimate import Estimate
 
 Runs = Mapping[str, Sequence[Reset]]
 """The resets of each run, by its name."""

@@ -14,8 +14,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
+from resetrl.builtin.generated import GeneratedProblems
 from resetrl.rng import derive_seed
 from resetrl.types import Problem, Purpose
 
@@ -175,8 +176,8 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class ChainProblems(Sequence[Problem]):
-    """The problems of one purpose; each depends on the options and its index alone."""
+class ChainProblems(GeneratedProblems):
+    """The problems of one purpose."""
 
     chain: Chain
     purpose: Purpose
@@ -184,20 +185,11 @@ class ChainProblems(Sequence[Problem]):
     def __len__(self) -> int:
         return self.chain.train_size if self.purpose == "train" else self.chain.eval_size
 
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
+    @property
+    def task_name(self) -> str:
+        return "chain"
 
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return [self._problem(each) for each in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"chain: problem {index} of {len(self)} {self.purpose} problems")
-        return self._problem(index % len(self))
-
-    def _problem(self, index: int) -> Problem:
+    def make(self, index: int) -> Problem:
         chain = self.chain
         rng = Random(derive_seed("chain problem", chain.rng_seed, self.purpose, index))
         while True:

@@ -44,15 +44,7 @@ class Torch:
     def start(self, model: PreTrainedModel, keep_reference: bool = False) -> Learner:
         from resetrl.learners.torch import TorchLearner
 
-        return TorchLearner(
-            model,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            betas=(self.beta1, self.beta2),
-            max_grad_norm=self.max_grad_norm,
-            micro_batch=self.micro_batch,
-            keep_reference=keep_reference,
-        )
+        return TorchLearner(model, self, keep_reference)
 
 
 @dataclass
@@ -95,16 +87,6 @@ class DeepSpeed(Torch):
 
     def start(self, model: PreTrainedModel, keep_reference: bool = False) -> Learner:
         self.check_installed()
-        from resetrl.learners.deepspeed.engine import Zero
         from resetrl.learners.deepspeed.learner import DeepSpeedLearner
 
-        return DeepSpeedLearner(
-            model,
-            zero=Zero(self.stage, self.offload_optimizer, self.offload_parameters),
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            betas=(self.beta1, self.beta2),
-            max_grad_norm=self.max_grad_norm,
-            micro_batch=self.micro_batch,
-            keep_reference=keep_reference,
-        )
+        return DeepSpeedLearner(model, self, keep_reference)

@@ -16,9 +16,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from resetrl.answers import Answer, boxed_answer, verdict_on
+from resetrl.builtin.generated import GeneratedProblems
 from resetrl.errors import ConfigError, TrainingError
 from resetrl.rng import derive_seed
 from resetrl.types import Problem, Purpose, Rollout, Verdict
@@ -104,8 +105,8 @@ class ReasoningGym:
 
 
 @dataclass(frozen=True)
-class GymProblems(Sequence[Problem]):
-    """The problems of one purpose; each depends on the task's options and its index alone."""
+class GymProblems(GeneratedProblems):
+    """The problems of one purpose."""
 
     dataset: str
     rng_seed: int
@@ -116,22 +117,11 @@ class GymProblems(Sequence[Problem]):
     def __len__(self) -> int:
         return self.size
 
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
+    @property
+    def task_name(self) -> str:
+        return self.dataset
 
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return [self._problem(each) for each in range(*index.indices(self.size))]
-        if not -self.size <= index < self.size:
-            raise IndexError(
-                f"{self.dataset}: problem {index} of {self.size} {self.purpose} problems"
-            )
-        return self._problem(index % self.size)
-
-    def _problem(self, index: int) -> Problem:
+    def make(self, index: int) -> Problem:
         """The first of this index's own candidates whose question is for this purpose."""
         for candidate in range(index, self.size * _MAX_TRIES, self.size):
             entry = self.generator[candidate]

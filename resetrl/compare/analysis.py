@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from resetrl.compare.bootstrap import Interval, iqm_interval, mean_band, mean_interval
+from resetrl.compare.bootstrap import iqm_interval, mean_band, mean_interval
 from resetrl.compare.checks import Caution, cautions
 from resetrl.compare.differences import Difference, Finals, difference, with_holm
 from resetrl.compare.groups import Excluded, Group, group_runs
 from resetrl.compare.records import COSTS, CompareError, Question, RunData
 from resetrl.compare.threshold import Arrival, arrival, median_arrival
+from resetrl.estimate import Estimate
 
 GRID = 101
 """Places of a curve whose runs were not evaluated at the same ones."""
@@ -23,7 +24,7 @@ GRID = 101
 class Arrivals:
     """When the runs of a group reached the threshold; `median` is infinite if half never do."""
 
-    median: Interval
+    median: Estimate
     runs: tuple[Arrival, ...]
 
     @property
@@ -52,8 +53,8 @@ class Result:
 
     group: Group
     finals: Finals
-    final: Interval
-    iqm: Interval
+    final: Estimate
+    iqm: Estimate
     difference: Difference | None
     arrivals: Arrivals | None
     costs: Mapping[str, float]

@@ -14,31 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from resetrl.estimate import TAILS, Estimate, percentile_estimate
+
 Array = NDArray[np.float64]
 Strata = Sequence[Array]
 
 RESAMPLES = 10_000
-LEVEL = 0.95
-TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 BLOCK = 1_000
 """Resamples drawn at once where many problems are drawn again, to bound memory."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate with its 95 % interval; the ends are NaN where one run tells no spread.
-
-    Example: `Interval(0.93, 0.90, 0.96)`.
-    """
-
-    estimate: float
-    low: float
-    high: float
-
-    def clipped(self, low: float, high: float) -> Interval:
-        """The interval without what lies outside the range of the metric (no coverage is lost)."""
-        ends = np.clip([self.low, self.high], low, high)
-        return Interval(self.estimate, float(ends[0]), float(ends[1]))
 
 
 @dataclass(frozen=True)
@@ -49,10 +32,10 @@ class Part:
     freedom: int
 
 
-def mean_interval(strata: Strata) -> Interval:
+def mean_interval(strata: Strata) -> Estimate:
     """The mean of the strata's means, with its interval."""
     mean, low, high = mean_band([values[:, None] for values in strata])
-    return Interval(float(mean[0]), float(low[0]), float(high[0]))
+    return Estimate(float(mean[0]), float(low[0]), float(high[0]))
 
 
 def mean_band(strata: Strata) -> tuple[Array, Array, Array]:
@@ -63,7 +46,7 @@ def mean_band(strata: Strata) -> tuple[Array, Array, Array]:
     return mean, mean - half, mean + half
 
 
-def paired_interval(strata: Strata) -> Interval:
+def paired_interval(strata: Strata) -> Estimate:
     """The mean of paired differences, with its interval over run seeds, and over problems too.
 
     A stratum is `[N]`, one difference a run seed, or `[N, P]`, one a run seed and problem. Then
@@ -81,10 +64,10 @@ def paired_interval(strata: Strata) -> Interval:
         else:
             parts += two_level_parts(values, len(strata), rng)
     half = float(half_width(parts)[0])
-    return Interval(mean, mean - half, mean + half)
+    return Estimate(mean, mean - half, mean + half)
 
 
-def unpaired_interval(strata: Strata, baseline: Strata) -> Interval:
+def unpaired_interval(strata: Strata, baseline: Strata) -> Estimate:
     """The difference of two means of independent runs, with its interval (as Welch's)."""
     rng = np.random.default_rng(0)
     means = [float(np.mean([values.mean() for values in each])) for each in (strata, baseline)]
@@ -93,17 +76,17 @@ def unpaired_interval(strata: Strata, baseline: Strata) -> Interval:
     ]
     half = float(half_width(parts)[0])
     difference = means[0] - means[1]
-    return Interval(difference, difference - half, difference + half)
+    return Estimate(difference, difference - half, difference + half)
 
 
-def iqm_interval(strata: Strata) -> Interval:
+def iqm_interval(strata: Strata) -> Estimate:
     """The interquartile mean over all runs, with the percentile interval.
 
     Agarwal et al., arXiv 2108.13264; equal to rliable's `aggregate_iqm`, also in the interval.
     """
     rng = np.random.default_rng(0)
     drawn = [values[rng.integers(0, len(values), (RESAMPLES, len(values)))] for values in strata]
-    return _percentiles(
+    return percentile_estimate(
         float(interquartile_mean(np.concatenate(strata)[None])[0]),
         interquartile_mean(np.concatenate(drawn, axis=1)),
     )
@@ -115,7 +98,7 @@ def interquartile_mean(values: Array) -> Array:
     return np.asarray(np.sort(values, axis=1)[:, cut : values.shape[1] - cut].mean(axis=1))
 
 
-def improvement_interval(strata: Strata, baseline: Strata) -> Interval:
+def improvement_interval(strata: Strata, baseline: Strata) -> Estimate:
     """The probability that a run is better than one of the baseline, with percentile interval.
 
     Mann and Whitney's U over the number of pairs, a tie as one half, averaged over strata:
@@ -130,7 +113,7 @@ def improvement_interval(strata: Strata, baseline: Strata) -> Interval:
     for win in wins:
         ours, theirs = (_counts(size, rng) / size for size in win.shape)
         resampled += ((ours @ win) * theirs).sum(axis=1) / len(wins)
-    return _percentiles(float(np.mean([win.mean() for win in wins])), resampled)
+    return percentile_estimate(float(np.mean([win.mean() for win in wins])), resampled)
 
 
 def half_width(parts: Sequence[Part]) -> Array:
@@ -197,8 +180,3 @@ def _part(values: Array, num_strata: int, rng: np.random.Generator) -> Part:
 def _counts(num: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> Array:
     """How often each of `num` is drawn in each resample, `[R, N]`."""
     return rng.multinomial(num, np.full(num, 1 / num), resamples).astype(np.float64)
-
-
-def _percentiles(estimate: float, resampled: Array) -> Interval:
-    low, high = np.quantile(resampled, TAILS)
-    return Interval(estimate, float(low), float(high))

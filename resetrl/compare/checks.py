@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resetrl.compare.bootstrap import Interval
 from resetrl.compare.differences import Difference
 from resetrl.compare.groups import Excluded, Grouping, natural
 from resetrl.compare.permutation import pairs_needed
 from resetrl.compare.records import AXES, COSTS, Question, RunData
+from resetrl.estimate import Estimate
 
 FEW = 3
 """Fewer runs than these in a stratum tell next to nothing of the spread."""
@@ -31,7 +31,7 @@ class Caution:
 def cautions(
     grouping: Grouping,
     question: Question,
-    means: Sequence[Interval],
+    means: Sequence[Estimate],
     differences: Sequence[Difference | None],
 ) -> list[Caution]:
     """Everything that limits what the comparison says, most serious first."""
@@ -78,7 +78,7 @@ def _few_runs(grouping: Grouping) -> Found:
 
 
 def _no_spread(
-    grouping: Grouping, means: Sequence[Interval], differences: Sequence[Difference | None]
+    grouping: Grouping, means: Sequence[Estimate], differences: Sequence[Difference | None]
 ) -> Found:
     """Runs that all come out alike give an interval without width, which is no certainty."""
     alike = []

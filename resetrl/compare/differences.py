@@ -10,7 +10,6 @@ import numpy as np
 
 from resetrl.compare.bootstrap import (
     Array,
-    Interval,
     improvement_interval,
     paired_interval,
     unpaired_interval,
@@ -18,6 +17,7 @@ from resetrl.compare.bootstrap import (
 from resetrl.compare.groups import Group, Stratum
 from resetrl.compare.permutation import holm, shuffle_p, sign_flip_floor, sign_flip_p
 from resetrl.compare.records import At, RunData
+from resetrl.estimate import Estimate
 
 Finals = Mapping[Stratum, Array]
 """The value of each run that counts, by stratum and in the order of `group.strata`."""
@@ -33,11 +33,11 @@ class Difference:
     """
 
     baseline: str
-    interval: Interval
+    interval: Estimate
     p: float
     p_holm: float
     p_floor: float
-    improvement: Interval
+    improvement: Estimate
     num_pairs: int = 0
     num_problems: int = 0
 

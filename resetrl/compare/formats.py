@@ -7,8 +7,8 @@ import io
 import re
 
 from resetrl.compare.analysis import Comparison, Result
-from resetrl.compare.bootstrap import Interval
 from resetrl.compare.tables import INTERVAL, Table, tables
+from resetrl.estimate import Estimate
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -112,5 +112,5 @@ def _flat(result: Result, comparison: Comparison) -> dict[str, object]:
     return row | {f"cost_{name}": value for name, value in result.costs.items()}
 
 
-def _ends(name: str, each: Interval) -> dict[str, object]:
-    return {name: each.estimate, f"{name}_low": each.low, f"{name}_high": each.high}
+def _ends(name: str, each: Estimate) -> dict[str, object]:
+    return {name: each.value, f"{name}_low": each.low, f"{name}_high": each.high}

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from resetrl.compare.analysis import Comparison, Result
-from resetrl.compare.bootstrap import Interval
 from resetrl.compare.records import AXES
 from resetrl.compare.tables import amount, value_name
+from resetrl.estimate import Estimate
+from resetrl.run.curves import STYLE as CURVE_STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,15 +29,8 @@ DIRECT = 6
 """Up to so many curves are named at their ends; more are named in a legend."""
 
 STYLE: dict[Any, Any] = {
-    "font.size": 9,
+    **CURVE_STYLE,
     "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e5e5e5",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
     "pdf.fonttype": 42,
     "svg.hashsalt": "resetrl",
 }
@@ -249,8 +243,8 @@ def _time_panel(axes: Axes, comparison: Comparison, rows: Rows) -> None:
             look = {"alpha": 0.4, "mew": 0} if each.reached else {"mfc": "none", "mew": 0.8}
             axes.plot(each.x, height, "o" if each.reached else ">", color=colour, ms=3.5, **look)
         median = arrivals.median
-        ends = [min(end, edge) for end in (median.estimate, median.low, median.high)]
-        _whisker(axes, row, Interval(*ends), colour, with_point=math.isfinite(median.estimate))
+        ends = [min(end, edge) for end in (median.value, median.low, median.high)]
+        _whisker(axes, row, Estimate(*ends), colour, with_point=math.isfinite(median.value))
         if math.isinf(median.high):
             axes.plot(edge, row, ">", color=colour, ms=5, mew=0)
     question = comparison.question
@@ -261,11 +255,11 @@ def _time_panel(axes: Axes, comparison: Comparison, rows: Rows) -> None:
     axes.set_title(f"{AXES[question.x]} to {question.threshold:g}", loc="left")
 
 
-def _whisker(axes: Axes, row: int, each: Interval, colour: str, with_point: bool = True) -> None:
+def _whisker(axes: Axes, row: int, each: Estimate, colour: str, with_point: bool = True) -> None:
     if math.isfinite(each.low):
         axes.plot([each.low, each.high], [row, row], color=colour, lw=2.2, solid_capstyle="butt")
     if with_point:
-        axes.plot(each.estimate, row, "o", color=colour, ms=6, mec="white", mew=0.8)
+        axes.plot(each.value, row, "o", color=colour, ms=6, mec="white", mew=0.8)
 
 
 def _beside(row: int, num: int) -> list[float]:

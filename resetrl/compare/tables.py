@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from resetrl.compare.analysis import Comparison, Result, is_share
-from resetrl.compare.bootstrap import Interval
 from resetrl.compare.records import AXES
+from resetrl.estimate import Estimate
 
 INTERVAL = "[95 % interval]"
 
@@ -136,9 +136,9 @@ def _costs(comparison: Comparison) -> Table:
     )
 
 
-def number_format(intervals: Iterable[Interval], metric: str = "") -> Callable[[float], str]:
+def number_format(intervals: Iterable[Estimate], metric: str = "") -> Callable[[float], str]:
     """One format for a column: three decimals of a share, else about four digits of the largest."""
-    numbers = [abs(n) for each in intervals for n in (each.estimate, each.low, each.high)]
+    numbers = [abs(n) for each in intervals for n in (each.value, each.low, each.high)]
     largest = max((number for number in numbers if math.isfinite(number)), default=0.0)
     if is_share(metric) or largest == 0:
         return "{:.3f}".format
@@ -146,11 +146,11 @@ def number_format(intervals: Iterable[Interval], metric: str = "") -> Callable[[
     return "{:.3e}".format if decimals > 7 else f"{{:,.{decimals}f}}".format
 
 
-def interval(each: Interval, show: Callable[[float], str]) -> str:
+def interval(each: Estimate, show: Callable[[float], str]) -> str:
     """`0.930 [0.900, 0.960]`, and `0.930 [n/a]` of a single run."""
     if math.isnan(each.low):
-        return f"{show(each.estimate)} [n/a]"
-    return f"{show(each.estimate)} [{show(each.low)}, {show(each.high)}]"
+        return f"{show(each.value)} [n/a]"
+    return f"{show(each.value)} [{show(each.low)}, {show(each.high)}]"
 
 
 def p_value(p: float) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resetrl.compare.bootstrap import RESAMPLES, TAILS, Array, Interval
+from resetrl.compare.bootstrap import RESAMPLES, Array
+from resetrl.estimate import TAILS, Estimate
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def arrival(xs: Sequence[float], values: Sequence[float], threshold: float) -> A
     return Arrival(xs[-1], False)
 
 
-def median_arrival(strata: Sequence[Sequence[Arrival]]) -> Interval:
+def median_arrival(strata: Sequence[Sequence[Arrival]]) -> Estimate:
     """The median time to the threshold by Kaplan and Meier, with percentile interval.
 
     A run that ended below the threshold counts as on its way for as long as it was watched
@@ -53,7 +54,7 @@ def median_arrival(strata: Sequence[Sequence[Arrival]]) -> Interval:
     medians = kaplan_meier_median(times, reached, counts[:, order])
     whole = kaplan_meier_median(times, reached, np.ones((1, len(times)), dtype=np.int64))
     low, high = np.quantile(medians, TAILS, method="inverted_cdf")  # no means with infinity
-    return Interval(float(whole[0]), float(low), float(high))
+    return Estimate(float(whole[0]), float(low), float(high))
 
 
 def kaplan_meier_median(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import Progress
 
@@ -28,7 +27,6 @@ from resetrl.interfaces import ResetSelector, Task
 from resetrl.models import LoadedModel
 from resetrl.prompts import verification_ids
 from resetrl.run.build import build_component, build_inference, start_policy
-from resetrl.run.compose import to_typed
 from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import saved_answer, write_answers
 from resetrl.run.tracking import Tracking
@@ -40,15 +38,12 @@ ROOT = "corrections"
 
 def run_correct(arguments: Sequence[str], *, print_config: bool = False) -> Path | None:
     """Correct, and say how it went; returns the folder of the results."""
-    import torch
-
     console = Console(highlight=False)
     setup = set_up(arguments, CORRECT)
     if print_config:
-        console.print(OmegaConf.to_yaml(setup.config), markup=False, soft_wrap=True)
+        setup.print(console)
         return None
-    config = to_typed(setup.config, CorrectConfig)
-    torch.set_num_threads(config.num_threads)
+    config = setup.begin(CorrectConfig)
     with console.status("loading the model"):
         task = cast(Task, build_component(setup.registry, "task", config.task))
         loaded = setup.load_model(config)
@@ -100,7 +95,7 @@ def build_corrector(
         sampling=config.sampling.record(),
         limits=config.limits.record(),
         num_rounds=config.rounds,
-        num_parameters=sum(p.numel() for p in loaded.model.parameters()),
+        num_parameters=loaded.num_parameters,
     )
 
 

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 
 from rich.console import Console
 
+from resetrl.estimate import Estimate
 from resetrl.evaluate.acceptance import VERDICT
 from resetrl.evaluate.config import CorrectConfig
 from resetrl.evaluate.correction import Round
 from resetrl.evaluate.report import Results, interval, plain_table
-from resetrl.evaluate.statistics import Estimate, wilson
+from resetrl.evaluate.statistics import wilson
 from resetrl.run.build import component_options
 from resetrl.run.rollouts import saved_answer
 from resetrl.types import PhaseUsage

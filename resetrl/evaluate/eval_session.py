@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from rich.console import Console
 
 from resetrl.evaluate.answers import AnsweredProblem, AnswerFile
@@ -20,7 +19,6 @@ from resetrl.evaluate.suite import LabelledTask, labelled_tasks, suite_name
 from resetrl.meter import Meter
 from resetrl.models import LoadedModel
 from resetrl.run.build import build_inference, start_policy
-from resetrl.run.compose import to_typed
 from resetrl.run.data import PromptMaker
 from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import write_answers
@@ -34,15 +32,12 @@ ANSWERS = "answers"
 
 def run_eval(arguments: Sequence[str], *, print_config: bool = False) -> Path | None:
     """Evaluate, or go on with it, and say how it went; returns the folder of the results."""
-    import torch
-
     console = Console(highlight=False)
     setup = set_up(arguments, EVAL)
     if print_config:
-        console.print(OmegaConf.to_yaml(setup.config), markup=False, soft_wrap=True)
+        setup.print(console)
         return None
-    config = to_typed(setup.config, EvalConfig)
-    torch.set_num_threads(config.num_threads)
+    config = setup.begin(EvalConfig)
     with console.status("loading model and tasks"):
         tasks = labelled_tasks(config, setup.registry)
         loaded = setup.load_model(config)
@@ -85,7 +80,7 @@ def _answer_all(
         config.samples,
         config.chunk,
     )
-    meter = Meter(policy.counters, sum(p.numel() for p in loaded.model.parameters()))
+    meter = Meter(policy.counters, loaded.num_parameters)
     answers = {}
     verb = "goes on" if (folder / ANSWERS).exists() else "starts"
     console.print(f"[bold]{folder.name}[/] {verb}; everything it writes is in {folder}")

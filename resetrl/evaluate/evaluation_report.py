@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
+from resetrl.estimate import Estimate
 from resetrl.evaluate.answers import AnsweredProblem
 from resetrl.evaluate.config import EvalConfig
 from resetrl.evaluate.report import Results, as_numbers, flat, interval, plain_table
 from resetrl.evaluate.scores import GREEDY, REWARD, TaskScores
-from resetrl.evaluate.statistics import Estimate
 from resetrl.evaluate.suite import suite_name
 
 MEAN = "mean of tasks"

@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resetrl.errors import ConfigError
-from resetrl.evaluate.statistics import Estimate
+from resetrl.estimate import Estimate
 from resetrl.interfaces import EngineCounters
 from resetrl.run.context import RunContext
 from resetrl.run.tracking import Tracking, TrackingConfig

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from resetrl.estimate import Estimate
 from resetrl.evaluate.answers import Answer, AnsweredProblem
 from resetrl.evaluate.statistics import (
-    Estimate,
     clustered_bootstrap,
     majority_is_correct,
     pass_at_k,

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -56,6 +57,8 @@ CHANGES_NO_ANSWER = ("run", "out", "tracking", "k", "chunk")
 WHO_ANSWERS = ("run", "step", "weights", "out")
 """Keys that tell results of one question apart."""
 
+Options = TypeVar("Options", bound=InferenceConfig)
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -97,6 +100,18 @@ class Setup:
             "seed": str(trained.get("seed", "")),
         }
         return {name: value for name, value in tags.items() if value}
+
+    def print(self, console: Console) -> None:
+        """The resolved configuration as YAML."""
+        console.print(OmegaConf.to_yaml(self.config), markup=False, soft_wrap=True)
+
+    def begin(self, schema: type[Options]) -> Options:
+        """The options as records, and torch with as many threads as they say."""
+        import torch
+
+        config = to_typed(self.config, schema)
+        torch.set_num_threads(config.num_threads)
+        return config
 
     def load_model(self, config: InferenceConfig) -> LoadedModel:
         """The model that answers: the run's checkpoint or the one the configuration names.

@@ -5,22 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from resetrl.estimate import Estimate, percentile_estimate
 
 RESAMPLES = 5000
 """Bootstrap resamples; the ends of an interval then move by about 2 % of its width by chance."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval, NaN where there is none.
-
-    Example: `Estimate(0.25, 0.046, 0.699)`.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 def wilson(successes: int, total: int) -> Estimate:
@@ -93,5 +82,4 @@ def clustered_bootstrap(tasks: Sequence[Sequence[Sequence[float]]], rng_seed: in
         ).bootstrap_distribution
     if is_constant:
         drawn += math.nan
-    low, high = np.percentile(drawn / len(tasks), [2.5, 97.5])
-    return Estimate(math.fsum(means) / len(means), float(low), float(high))
+    return percentile_estimate(math.fsum(means) / len(means), drawn / len(tasks))

@@ -8,16 +8,20 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from resetrl.batch import take_rows
-from resetrl.errors import CheckpointError, TrainingError, blaming, list_names
+from resetrl.errors import CheckpointError, TrainingError, blaming, list_names, unwrapped
 from resetrl.interfaces import Loss
 from resetrl.lora import adapters_off, is_adapted, load_adapters, save_adapters, weights
 from resetrl.types import TokenBatch, Update
+
+if TYPE_CHECKING:
+    from resetrl.builtin.learners import Torch
 
 
 def token_logprobs(model: PreTrainedModel, batch: TokenBatch) -> Tensor:
@@ -44,6 +48,15 @@ def trained_rows(batch: TokenBatch, loss: Loss) -> Tensor:
     return rows[lengths.argsort(descending=True, stable=True)]
 
 
+def step_refused(loss: Loss, why: str, remedy: str) -> TrainingError:
+    """What a learner raises when `loss` is to blame for an optimizer step it does not take."""
+    return TrainingError(
+        f"loss {type(unwrapped(loss)).__name__}: {why}, so this optimizer step was not taken; "
+        f"lower learner.lr, or {remedy}",
+        loss,
+    )
+
+
 class TorchLearner:
     """AdamW with a constant learning rate, gradient-norm clipping and micro-batches.
 
@@ -53,25 +66,19 @@ class TorchLearner:
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        lr: float,
-        weight_decay: float,
-        betas: tuple[float, float],
-        max_grad_norm: float,
-        micro_batch: int,
-        keep_reference: bool = False,
+        self, model: PreTrainedModel, options: Torch, keep_reference: bool = False
     ) -> None:
         self._model = model
         self._reference: PreTrainedModel | None = None
         if keep_reference:
             self._reference = model if is_adapted(model) else copy.deepcopy(model).eval()
-        self._max_grad_norm = max_grad_norm
-        self._micro_batch = micro_batch
+        self._options = options
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._optimizer = torch.optim.AdamW(
-            self._parameters, lr=lr, weight_decay=weight_decay, betas=betas
+            self._parameters,
+            lr=options.lr,
+            weight_decay=options.weight_decay,
+            betas=(options.beta1, options.beta2),
         )
         self.num_parameters = sum(p.numel() for p in model.parameters())
         self.num_trained_parameters = sum(p.numel() for p in self._parameters)
@@ -85,7 +92,7 @@ class TorchLearner:
         self._optimizer.zero_grad(set_to_none=True)
         total = 0.0
         metrics: dict[str, float] = {"learner/trained_rollouts": float(len(rows))}
-        for part_rows in rows.split(self._micro_batch):
+        for part_rows in rows.split(self._options.micro_batch):
             value, part_metrics = self._loss(batch, part_rows, loss)
             if not math.isfinite(value.item()):
                 self._refuse(f"it is {value.item()}", batch, part_rows, loss)
@@ -93,7 +100,7 @@ class TorchLearner:
             total += value.item()
             for name, number in part_metrics.items():
                 metrics[name] = metrics.get(name, 0.0) + number
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm).item()
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._options.max_grad_norm).item()
         if not math.isfinite(norm):
             self._refuse(f"its gradient has the norm {norm}", batch, rows, loss)
         self._optimizer.step()
@@ -129,11 +136,7 @@ class TorchLearner:
         culprits = [row for row in rows.split(1) if not self._is_finite(batch, row, loss)]
         self._optimizer.zero_grad(set_to_none=True)
         prompts = list_names([batch.uids[int(row)] for row in culprits or rows])
-        raise TrainingError(
-            f"loss {type(loss).__name__}: {what}, so this optimizer step was not taken; lower "
-            f"learner.lr, or look at the rollouts of these prompts: {prompts}",
-            loss,
-        )
+        raise step_refused(loss, what, f"look at the rollouts of these prompts: {prompts}")
 
     def _is_finite(self, batch: TokenBatch, row: Tensor, loss: Loss) -> bool:
         """Whether one rollout alone has a finite loss and gradient."""

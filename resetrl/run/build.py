@@ -74,6 +74,7 @@ class InferenceConfig(Protocol):
     verifier: Any
     verifier_timeout: float
     seed: int
+    num_threads: int
 
 
 def build_task(config: RunConfig, registry: Registry) -> Task:

@@ -25,7 +25,7 @@ def result_of(comparison: Comparison, label: str) -> Result:
 def test_the_last_evaluation_is_the_default() -> None:
     found = compare_runs(BASE + BETTER, Question())
     assert result_of(found, "srpo").values == pytest.approx([0.7, 0.72, 0.74])
-    assert result_of(found, "srpo").final.estimate == pytest.approx(0.72)
+    assert result_of(found, "srpo").final.value == pytest.approx(0.72)
 
 
 @pytest.mark.parametrize(("at", "value"), [("last", 0.5), ("best", 1.0), ("auc", 0.625)])
@@ -51,7 +51,7 @@ def test_a_difference_is_paired_over_run_seeds() -> None:
     found = result_of(compare_runs(BASE + BETTER, Question(baseline="grpo")), "srpo").difference
     assert found is not None
     # 0.10, 0.11, 0.12: s = 0.01, half width 0.01 / sqrt(3) * 4.3027
-    assert found.interval.estimate == pytest.approx(0.11)
+    assert found.interval.value == pytest.approx(0.11)
     assert found.interval.high - 0.11 == pytest.approx(0.0248, abs=0.001)
     assert (found.num_pairs, found.num_problems, found.p) == (3, 0, 0.25)
 
@@ -73,7 +73,7 @@ def test_a_difference_is_paired_over_problems_where_answers_are_known() -> None:
     found = result_of(compare_runs(ANSWERED, Question(baseline="grpo")), "srpo").difference
     assert found is not None
     assert (found.num_pairs, found.num_problems) == (2, 4)
-    assert found.interval.estimate == 0.375
+    assert found.interval.value == 0.375
 
 
 def test_answers_that_do_not_give_the_metric_are_not_used() -> None:
@@ -88,7 +88,7 @@ def test_other_run_seeds_are_not_paired() -> None:
     others = [run_data("srpo", seed + 5, values=(0.4, 0.9)) for seed in range(3)]
     found = result_of(compare_runs(BASE + others, Question(baseline="grpo")), "srpo").difference
     assert found is not None and found.num_pairs == 0
-    assert found.interval.estimate == pytest.approx(0.29)
+    assert found.interval.value == pytest.approx(0.29)
 
 
 def test_groups_of_other_strata_are_not_paired() -> None:
@@ -118,7 +118,7 @@ def test_times_to_the_threshold_keep_runs_that_never_arrive() -> None:
     ]
     arrivals = compare_runs(runs, Question(threshold=0.8)).results[0].arrivals
     assert arrivals is not None
-    assert (arrivals.num_reached, arrivals.median.estimate, arrivals.watched) == (2, 40.0, 40.0)
+    assert (arrivals.num_reached, arrivals.median.value, arrivals.watched) == (2, 40.0, 40.0)
 
 
 def test_a_curve_stands_at_the_evaluations_if_all_runs_share_them() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from resetrl.compare.bootstrap import (
-    Interval,
     improvement_interval,
     interquartile_mean,
     iqm_interval,
@@ -16,6 +15,7 @@ from resetrl.compare.bootstrap import (
     two_level_parts,
     unpaired_interval,
 )
+from resetrl.estimate import Estimate
 
 # Runs x tasks; what rliable 1.2.0 (with arch 7.2, pandas 2) says of them stands in the tests:
 # get_interval_estimates with 50,000 resamples, of metrics.aggregate_iqm and, with 20,000, of
@@ -24,8 +24,8 @@ X = [np.array([0.91, 0.88, 0.95, 0.90, 0.86]), np.array([0.52, 0.55, 0.49, 0.61,
 Y = [np.array([0.84, 0.89, 0.82, 0.87, 0.80]), np.array([0.50, 0.47, 0.53, 0.44, 0.51])]
 
 
-def assert_close(found: Interval, expected: tuple[float, float, float], tolerance: float) -> None:
-    ends = (found.estimate, found.low, found.high)
+def assert_close(found: Estimate, expected: tuple[float, float, float], tolerance: float) -> None:
+    ends = (found.value, found.low, found.high)
     assert ends == pytest.approx(expected, abs=tolerance)
 
 
@@ -44,7 +44,7 @@ def test_the_probability_of_improvement_is_rliables() -> None:
 
 def test_a_tie_is_half_an_improvement() -> None:
     ones = np.array([1.0, 2.0])
-    assert improvement_interval([ones], [np.array([1.0, 0.0])]).estimate == 0.875
+    assert improvement_interval([ones], [np.array([1.0, 0.0])]).value == 0.875
 
 
 def test_the_interquartile_mean_leaves_out_a_rounded_quarter_at_each_end() -> None:
@@ -60,7 +60,7 @@ def test_the_interval_of_a_mean_is_students() -> None:
 
 def test_strata_count_equally_however_many_runs_they_have() -> None:
     found = mean_interval([np.array([1.0, 1.0, 1.0, 1.0]), np.array([0.0, 0.0])])
-    assert found == Interval(0.5, 0.5, 0.5)
+    assert found == Estimate(0.5, 0.5, 0.5)
 
 
 def test_strata_are_resampled_each_by_itself() -> None:
@@ -74,7 +74,7 @@ def test_strata_are_resampled_each_by_itself() -> None:
 
 def test_one_run_has_no_interval() -> None:
     found = mean_interval([np.array([0.8])])
-    assert found.estimate == 0.8 and math.isnan(found.low) and math.isnan(found.high)
+    assert found.value == 0.8 and math.isnan(found.low) and math.isnan(found.high)
 
 
 def test_a_band_is_the_interval_at_each_place() -> None:
@@ -113,7 +113,3 @@ def test_independent_runs_have_welchs_interval() -> None:
     # Variances of the means 0.01 / 3 each: standard error 0.08165, 4 degrees of freedom, t 2.7764
     found = unpaired_interval([np.array([0.8, 0.9, 1.0])], [np.array([0.3, 0.4, 0.5])])
     assert_close(found, (0.5, 0.2733, 0.7267), 0.01)
-
-
-def test_clipping_keeps_the_estimate() -> None:
-    assert Interval(0.98, 0.93, 1.03).clipped(0.0, 1.0) == Interval(0.98, 0.93, 1.0)

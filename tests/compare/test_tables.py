@@ -6,10 +6,10 @@ import pytest
 from simulated import run_data
 
 from resetrl.compare.analysis import Comparison, compare_runs
-from resetrl.compare.bootstrap import Interval
 from resetrl.compare.formats import to_csv, to_latex, to_markdown
 from resetrl.compare.records import Question
 from resetrl.compare.tables import amount, interval, number_format, p_value, pairing, tables
+from resetrl.estimate import Estimate
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_csv_holds_every_number_in_full(comparison: Comparison) -> None:
 
 
 def test_one_run_has_no_ends() -> None:
-    assert interval(Interval(0.5, math.nan, math.nan), "{:.1f}".format) == "0.5 [n/a]"
+    assert interval(Estimate(0.5, math.nan, math.nan), "{:.1f}".format) == "0.5 [n/a]"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_amounts_are_short(value: float, text: str) -> None:
 
 
 def test_a_column_has_one_number_of_decimals() -> None:
-    show = number_format([Interval(12.0, 9.5, 14.0), Interval(0.5, 0.1, math.inf)], "loss")
+    show = number_format([Estimate(12.0, 9.5, 14.0), Estimate(0.5, 0.1, math.inf)], "loss")
     assert (show(12.0), show(0.5)) == ("12.00", "0.50")
 
 

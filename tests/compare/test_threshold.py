@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 
-from resetrl.compare.bootstrap import Interval
 from resetrl.compare.threshold import Arrival, arrival, kaplan_meier_median, median_arrival
+from resetrl.estimate import Estimate
 
 
 def test_a_run_arrives_at_its_first_evaluation_that_is_high_enough() -> None:
@@ -29,10 +29,10 @@ def test_runs_drawn_twice_count_twice_and_absent_ones_not() -> None:
 def test_the_median_is_unknown_where_fewer_than_half_arrive() -> None:
     runs = [Arrival(40, True), Arrival(80, False), Arrival(80, False)]
     found = median_arrival([runs])
-    assert (found.estimate, found.high) == (math.inf, math.inf)
+    assert (found.value, found.high) == (math.inf, math.inf)
 
 
 def test_the_interval_of_five_arrivals_is_their_range() -> None:
     # The median of a resample is the smallest of 5 with probability 0.058, more than 0.025.
     runs = [Arrival(float(x), True) for x in (20, 40, 60, 80, 100)]
-    assert median_arrival([runs]) == Interval(60, 20, 100)
+    assert median_arrival([runs]) == Estimate(60, 20, 100)

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 
 from resetrl.run.checkpoint import weights_hash
@@ -24,14 +25,8 @@ SMALL = [
 ]
 
 
-def command(*arguments):
-    return [sys.executable, "-m", "resetrl.cli", "train", *arguments]
-
-
 def resetrl(folder, *arguments, expect=0):
-    done = subprocess.run(
-        command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300
-    )
+    done = forked.run(folder, "train", *arguments)
     assert done.returncode == expect, done.stdout + done.stderr
     return done
 
@@ -53,8 +48,10 @@ def groups(run_folder):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
+    """A run as a user starts it, importing everything itself."""
     folder = tmp_path_factory.mktemp("whole")
-    resetrl(folder, *SMALL, "hydra.run.dir=run")
+    command = [sys.executable, "-m", "resetrl.cli", "train", *SMALL, "hydra.run.dir=run"]
+    subprocess.run(command, cwd=folder, check=True, timeout=300)
     return folder / "run"
 
 
@@ -76,20 +73,19 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_numbers(
     uninterrupted, tmp_path, attempt
 ):
     step = random.SystemRandom().randint(2, 5)
-    process = subprocess.Popen(
-        command(*SMALL, "hydra.run.dir=run"), cwd=tmp_path, stdout=subprocess.DEVNULL
-    )
+    process = forked.start(tmp_path, "train", *SMALL, "hydra.run.dir=run")
     run_folder = tmp_path / "run"
     checkpoints = run_folder / "checkpoints"
     deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and process.is_alive():
         journal = run_folder / "metrics.jsonl"
         text = journal.read_text() if journal.exists() else ""
         if re.search(rf'"step": ?{step}\b', text) and list(checkpoints.glob("step_*")):
             break
         time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, f"the run ended before step {step} was seen"
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, f"the run ended before step {step} was seen"
     resetrl(tmp_path, "resume=run")
     assert figures(run_folder) == figures(uninterrupted)
     assert groups(run_folder) == groups(uninterrupted)

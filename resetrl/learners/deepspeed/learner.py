@@ -18,16 +18,18 @@ import torch.distributed as dist
 from torch import Tensor
 
 from resetrl.batch import take_rows
-from resetrl.errors import TrainingError, blaming, list_names
+from resetrl.errors import blaming, list_names
 from resetrl.interfaces import Loss
 from resetrl.learners.deepspeed.engine import Zero, start_engine, whole
 from resetrl.learners.deepspeed.state import ZeroState
-from resetrl.learners.torch import to_device, token_logprobs, trained_rows
+from resetrl.learners.torch import step_refused, to_device, token_logprobs, trained_rows
 from resetrl.lora import adapters_off, is_adapted, weights
 from resetrl.types import TokenBatch, Update
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from resetrl.builtin.learners import DeepSpeed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,31 +49,26 @@ class DeepSpeedLearner:
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        *,
-        zero: Zero,
-        lr: float,
-        weight_decay: float,
-        betas: tuple[float, float],
-        max_grad_norm: float,
-        micro_batch: int,
-        keep_reference: bool = False,
+        self, model: PreTrainedModel, options: DeepSpeed, keep_reference: bool = False
     ) -> None:
+        zero = Zero(options.stage, options.offload_optimizer, options.offload_parameters)
         self.num_parameters = sum(p.numel() for p in model.parameters())
         self.num_trained_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        self._max_grad_norm, self._micro_batch = max_grad_norm, micro_batch
+        self._options = options
         self._module = copy.deepcopy(model) if zero.stage == 3 else model
         self._keeps_reference = keep_reference
         self._reference: Any = None  # of an adapted model it is that without its adapters
         if keep_reference and not is_adapted(model):
             self._reference = copy.deepcopy(model).eval()
             if zero.stage == 3:
-                self._reference = start_engine(self._reference, zero, max_grad_norm)
+                self._reference = start_engine(self._reference, zero, options.max_grad_norm)
         trained = [p for p in self._module.parameters() if p.requires_grad]
         # The first step, which only makes the moments, must move nothing: its rate is 0.
-        optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=weight_decay, betas=betas)
-        self._engine = start_engine(self._module, zero, max_grad_norm, optimizer)
+        betas = (options.beta1, options.beta2)
+        optimizer = torch.optim.AdamW(
+            trained, lr=0.0, weight_decay=options.weight_decay, betas=betas
+        )
+        self._engine = start_engine(self._module, zero, options.max_grad_norm, optimizer)
         self._num_ranks = dist.get_world_size()
         if zero.stage == 0 and self._num_ranks == 1:  # it would copy every gradient, for nobody
             self._engine.enable_backward_allreduce = False
@@ -80,7 +77,7 @@ class DeepSpeedLearner:
         self._step()
         self._state.num_steps = 0
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = options.lr
 
     def update(self, batch: TokenBatch, loss: Loss) -> Update:
         """One optimizer step on all ranks' batches, in micro-batches of rows of similar length.
@@ -89,7 +86,7 @@ class DeepSpeedLearner:
         passes as many micro-batches as the one that has most, because ZeRO waits for it.
         """
         rows = trained_rows(batch, loss)
-        parts = rows.split(self._micro_batch) if len(rows) else ()
+        parts = rows.split(self._options.micro_batch) if len(rows) else ()
         metrics = {"learner/trained_rollouts": float(len(rows))}
         num_passes = self._largest(len(parts))
         if not num_passes:
@@ -155,7 +152,7 @@ class DeepSpeedLearner:
         """Clip and step; returns the norm before, and takes no step where that is not finite."""
         if self._state.is_plain:  # where DeepSpeed steps whatever the gradient, and tells no norm
             parameters = [p for p in self._module.parameters() if p.requires_grad]
-            norm = torch.nn.utils.clip_grad_norm_(parameters, self._max_grad_norm).item()
+            norm = torch.nn.utils.clip_grad_norm_(parameters, self._options.max_grad_norm).item()
             if not math.isfinite(norm):
                 self._engine.zero_grad()
                 return norm
@@ -176,14 +173,10 @@ class DeepSpeedLearner:
         found: list[list[str]] = [[] for _ in range(self._num_ranks)]
         dist.all_gather_object(found, mine)
         culprits = [uid for uids in found for uid in uids]
-        where = f"look at the rollouts of these prompts: {list_names(culprits)}"
+        remedy = f"look at the rollouts of these prompts: {list_names(culprits)}"
         if not culprits:  # then it is the model's own gradient
-            where = "look at the rollouts of this step"
-        raise TrainingError(
-            f"loss {type(loss).__name__}: it or its gradient is not finite, so this optimizer step "
-            f"was not taken; lower learner.lr, or {where}",
-            loss,
-        )
+            remedy = "look at the rollouts of this step"
+        raise step_refused(loss, "it or its gradient is not finite", remedy)
 
     def trains(self, model: PreTrainedModel) -> bool:
         """Its updates change the model that it was started with, but for stage 3."""
