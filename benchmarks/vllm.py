@@ -31,12 +31,28 @@ RAW = f"""
 import importlib.util, sys, time
 sys.path.insert(0, {str(process.REMOTE)!r})
 spec = importlib.util.spec_from_file_location("worker", {str(WORKER)!r})
-worker = importlib.util.module_from_spec(spec)
+worker = sys.modules["worker"] = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(worker)
 
-def do_raw(self, message):
+started_engine = worker.start_engine
+
+def start_engine(settings):
+    from vllm.v1.engine.llm_engine import LLMEngine
+    LLMEngine.__init__ = noting(LLMEngine.__init__)
+    return started_engine(settings)
+
+def noting(init):
+    def noted(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        worker.llm_engine = self
+    return noted
+
+worker.start_engine = start_engine
+
+def do_raw(self, messages):
+    (message,) = messages
     from vllm.sampling_params import RequestOutputKind
-    engine = self._engine
+    engine = worker.llm_engine
     all_params = [worker.sampling_params(request) for request in message["requests"]]
     started = time.perf_counter()
     for index, (request, params) in enumerate(zip(message["requests"], all_params)):
@@ -49,7 +65,7 @@ def do_raw(self, message):
             tokens += len(output.outputs[0].token_ids)
     return {{"tokens": tokens, "seconds": time.perf_counter() - started}}
 
-worker.Server.do_raw = do_raw
+worker.Server._do_raw = do_raw
 worker.main()
 """
 """The worker with one operation more: vLLM's own loop, as its `LLM.generate` has it."""

@@ -26,12 +26,13 @@ class FakeEngine:
     def __init__(self) -> None:
         self.told: list[object] = []
         self.left: dict[str, int] = {}
+        self.begun: set[str] = set()
         self.breaks_after = 10**9
         self.batches: list[int] = []
 
-    def add_request(self, name: str, prompt: Mapping[str, Any], params: Mapping[str, Any]) -> None:
-        self.left[name] = params["max_tokens"]
-        self.told.append((name, prompt))
+    def add(self, name: str, request: Mapping[str, Any], salt: str) -> None:
+        self.left[name] = request["max_tokens"]
+        self.told.append((name, request["token_ids"], salt))
 
     def step(self) -> list[Any]:
         self.breaks_after -= 1
@@ -44,22 +45,23 @@ class FakeEngine:
             self.left[name] -= 1
             if not self.left[name]:
                 del self.left[name]
-            logprobs = [{token: SimpleNamespace(logprob=-0.25)}]
-            drawn = SimpleNamespace(token_ids=[token], logprobs=logprobs)
-            ended = name not in self.left
-            outputs.append(
-                SimpleNamespace(
-                    request_id=name, outputs=[drawn], num_cached_tokens=32, finished=ended
-                )
+            drawn = SimpleNamespace(
+                request_id=name,
+                new_token_ids=[token],
+                new_logprobs=SimpleNamespace(logprobs=[[-0.25]]),
+                prefill_stats=None if name in self.begun else SimpleNamespace(num_cached_tokens=32),
+                finished=name not in self.left,
             )
+            self.begun.add(name)
+            outputs.append(drawn)
         return outputs
 
-    def abort_request(self, names: list[str]) -> None:
+    def abort(self, names: list[str]) -> None:
         self.told.append(("abort", names))
         for name in names:
             self.left.pop(name, None)
 
-    def collective_rpc(self, method: str, kwargs: Mapping[str, Any] | None = None) -> None:
+    def call_workers(self, method: str, kwargs: Mapping[str, Any] | None = None) -> None:
         if kwargs == {"update_info": {"path": "damaged"}}:
             raise ValueError("no such file\nand more")
         self.told.append((method, kwargs))
@@ -99,7 +101,7 @@ def served(num: int) -> Iterator[list[Trainer]]:
 
     def serve() -> None:
         with pytest.raises(EOFError):
-            Server([theirs for _, theirs in pipes], engine, lambda request: request).serve()
+            Server([theirs for _, theirs in pipes], engine).serve()
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -139,8 +141,8 @@ def test_a_wave_goes_on_until_the_trainer_has_ended_all(trainer: Trainer) -> Non
     trainer.tell(end=[])
     assert trainer.receive() == {}
     assert trainer.engine.told == [
-        ("1-0", {"prompt_token_ids": [1, 2], "cache_salt": "7"}),
-        ("1-1", {"prompt_token_ids": [3], "cache_salt": "7"}),
+        ("1-0", [1, 2], "7"),
+        ("1-1", [3], "7"),
         ("abort", ["1-1"]),
         ("abort", ["1-0"]),
     ]

@@ -31,7 +31,7 @@ import threading
 import time
 import traceback
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Listener, wait
 from typing import Any
@@ -50,22 +50,43 @@ class Wave:
     awaits_ends: bool = False
 
 
-class Server:
-    """Does with an `LLMEngine` what the messages say.
+class Engine:
+    """vLLM without its output processor, which makes a text and a record of every token.
 
-    `connections` are those of the trainers; `make_params` turns a request's numbers into vLLM's
-    SamplingParams.
+    Those are the trainer's to make, and cost a tenth of a small model's time.
     """
 
-    def __init__(
-        self,
-        connections: Sequence[Connection],
-        engine: Any,
-        make_params: Callable[[Message], Any],
-    ) -> None:
+    def __init__(self, llm_engine: Any) -> None:
+        self._tasks = llm_engine.get_supported_tasks()
+        self._inputs = llm_engine.input_processor
+        self._core = llm_engine.engine_core
+        self.call_workers = llm_engine.collective_rpc
+        self.reset_prefix_cache = llm_engine.reset_prefix_cache
+        self.sleep = llm_engine.sleep
+        self.wake_up = llm_engine.wake_up
+
+    def add(self, name: str, request: Message, salt: str) -> None:
+        prompt = {"prompt_token_ids": request["token_ids"], "cache_salt": salt}
+        params = sampling_params(request)
+        self._core.add_request(
+            self._inputs.process_inputs(name, prompt, params, supported_tasks=self._tasks)
+        )
+
+    def step(self) -> Sequence[Any]:
+        """One token for every request that there is room for: vLLM's `EngineCoreOutput`s."""
+        outputs: Sequence[Any] = self._core.get_output().outputs
+        return outputs
+
+    def abort(self, names: Sequence[str]) -> None:
+        self._core.abort_requests(names)
+
+
+class Server:
+    """Does with an engine what the messages of the trainers at the connections say."""
+
+    def __init__(self, connections: Sequence[Connection], engine: Any) -> None:
         self._connections = connections
         self._engine = engine
-        self._make_params = make_params
         self._num_waves = 0
         self._waves: dict[Connection, Wave] = {}
         self._asked: dict[Connection, Message] = {}
@@ -115,11 +136,10 @@ class Server:
         try:
             for place, request in enumerate(message["requests"]):
                 name = f"{self._num_waves}-{place}"
-                prompt = {"prompt_token_ids": request["token_ids"], "cache_salt": message["salt"]}
-                self._engine.add_request(name, prompt, self._make_params(request))
+                self._engine.add(name, request, message["salt"])
                 wave.places[name] = place
         except Exception as error:  # likewise
-            self._engine.abort_request(list(wave.places))
+            self._engine.abort(list(wave.places))
             _send(connection, _failure(error))
             return
         self._waves[connection] = wave
@@ -151,7 +171,7 @@ class Server:
             places = set(_receive(connection)["end"])
             ended = {name for name, place in wave.places.items() if place in places}
             if ended:
-                self._engine.abort_request(sorted(ended))
+                self._engine.abort(sorted(ended))
             done |= ended
         wave.awaits_ends = True
         for name in done:
@@ -162,7 +182,7 @@ class Server:
             del self._waves[connection]
 
     def _do_start_update(self, messages: Sequence[Message]) -> Message:
-        self._engine.collective_rpc("start_weight_update")
+        self._engine.call_workers("start_weight_update")
         return {}
 
     def _do_update(self, messages: Sequence[Message]) -> Message:
@@ -176,11 +196,11 @@ class Server:
             info = {**infos[0], "ipc_handles": [dict(ChainMap(*of_one)) for of_one in handles]}
         else:
             info = {"path": messages[0]["path"]}
-        self._engine.collective_rpc("update_weights", kwargs={"update_info": info})
+        self._engine.call_workers("update_weights", kwargs={"update_info": info})
         return {}
 
     def _do_finish_update(self, messages: Sequence[Message]) -> Message:
-        self._engine.collective_rpc("finish_weight_update")
+        self._engine.call_workers("finish_weight_update")
         return {}
 
     def _do_reset_cache(self, messages: Sequence[Message]) -> Message:
@@ -198,20 +218,17 @@ class Server:
 
 def _tokens(wave: Wave, outputs: Sequence[Any]) -> Message:
     """What a step drew for the requests of a wave."""
-    tokens = [output.outputs[0].token_ids[-1] for output in outputs]
+    prefills = [output.prefill_stats for output in outputs]  # with its first token, then None
     return {
         "indices": [wave.places[output.request_id] for output in outputs],
-        "tokens": tokens,
-        "logprobs": [
-            output.outputs[0].logprobs[-1][token].logprob
-            for output, token in zip(outputs, tokens, strict=True)
-        ],
-        "cached": [output.num_cached_tokens or 0 for output in outputs],
+        "tokens": [output.new_token_ids[-1] for output in outputs],
+        "logprobs": [float(output.new_logprobs.logprobs[-1][0]) for output in outputs],
+        "cached": [prefill.num_cached_tokens if prefill else 0 for prefill in prefills],
     }
 
 
-def start_engine(settings: Mapping[str, Any]) -> Any:
-    """An LLMEngine of the given EngineArgs that reports log-probabilities our way."""
+def start_engine(settings: Mapping[str, Any]) -> Engine:
+    """A vLLM of the given EngineArgs that reports log-probabilities our way."""
     from vllm import EngineArgs
     from vllm.v1.engine.llm_engine import LLMEngine
 
@@ -219,13 +236,12 @@ def start_engine(settings: Mapping[str, Any]) -> Any:
     engine.collective_rpc("use_scaled_sampler")
     if settings["weight_transfer_config"]["backend"] == "ipc":
         engine.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": {}})
-    return engine
+    return Engine(engine)
 
 
 def sampling_params(request: Message) -> Any:
     """EOS and texts end nothing here; `max_tokens` is what fits the context."""
     from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(
         temperature=request["temperature"],
@@ -235,7 +251,6 @@ def sampling_params(request: Message) -> Any:
         logprobs=0,
         ignore_eos=True,
         detokenize=False,
-        output_kind=RequestOutputKind.DELTA,
     )
 
 
@@ -276,7 +291,7 @@ def main() -> None:
             return
         _send(starter, {})
         joined = [listener.accept() for _ in range(others)] if listener else []
-        Server([starter, *joined], engine, sampling_params).serve()
+        Server([starter, *joined], engine).serve()
     except (EOFError, ConnectionError):
         pass  # the trainer is done
 
