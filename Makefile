@@ -7,16 +7,19 @@ PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
 
 VLLM := .venv-vllm
 
+# Two processes share the tests file by file: a fixture of a module is made once.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 .PHONY: demo test test-all test-vllm lint format clean
 
 demo: $(READY)
 	$(BIN)/resetrl train
 
 test: $(READY) $(VENV)/.plugins
-	$(BIN)/python -m pytest -m "not slow and not vllm" tests $(wildcard plugins/*/tests)
+	$(PYTEST) -m "not slow and not vllm" tests $(wildcard plugins/*/tests)
 
 test-all: $(READY) $(VENV)/.plugins
-	$(BIN)/python -m pytest -m "not vllm" tests $(wildcard plugins/*/tests)
+	$(PYTEST) -m "not vllm" tests $(wildcard plugins/*/tests)
 	$(MAKE) test-vllm
 
 test-vllm: $(READY) $(VLLM)/.ready

@@ -27,8 +27,8 @@ from resetrl.evaluate.setup import Setup, held_out_prompts, set_up
 from resetrl.interfaces import ResetSelector, StepChecker, Task
 from resetrl.meter import Meter
 from resetrl.models import LoadedModel
+from resetrl.run.blame import naming_components
 from resetrl.run.build import build_component, build_inference, start_policy
-from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import read_groups, write_groups
 from resetrl.types import Group, StepRecord, Update
 

@@ -26,8 +26,8 @@ from resetrl.evaluate.setup import Setup, held_out_prompts, set_up
 from resetrl.interfaces import ResetSelector, Task
 from resetrl.models import LoadedModel
 from resetrl.prompts import verification_ids
+from resetrl.run.blame import naming_components
 from resetrl.run.build import build_component, build_inference, start_policy
-from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import saved_answer, write_answers
 from resetrl.run.tracking import Tracking
 from resetrl.types import Prompt

@@ -18,9 +18,9 @@ from resetrl.evaluate.setup import Setup, set_up
 from resetrl.evaluate.suite import LabelledTask, labelled_tasks, suite_name
 from resetrl.meter import Meter
 from resetrl.models import LoadedModel
+from resetrl.run.blame import naming_components
 from resetrl.run.build import build_inference, start_policy
 from resetrl.run.data import PromptMaker
-from resetrl.run.loop import naming_components
 from resetrl.run.rollouts import write_answers
 
 ROOT = "evals"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,14 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from resetrl.ask import Asked, answer
-from resetrl.errors import (
-    CheckpointError,
-    PluginError,
-    ResetrlError,
-    RunPruned,
-    TrainingError,
-    blaming,
-)
+from resetrl.errors import CheckpointError, RunPruned, blaming
 from resetrl.interfaces import SelfEvaluation, TaggedVerifier
 from resetrl.meter import Meter
 from resetrl.method import Method, Session
@@ -32,6 +23,7 @@ from resetrl.models import load_model
 from resetrl.plugins import Registry
 from resetrl.ranks import ALONE, Ranks
 from resetrl.record import combined_phases
+from resetrl.run.blame import naming_components, tell_all, tell_observers
 from resetrl.run.build import (
     build_learner,
     build_method,
@@ -53,7 +45,6 @@ from resetrl.step import train_step
 from resetrl.sweep.optuna_trial import trial_observer
 from resetrl.sync import synchronise
 from resetrl.types import Problem, Prompt, Sampling, StepRecord
-from resetrl.verification import GuardedVerifier
 
 
 @dataclass(frozen=True)
@@ -210,37 +201,6 @@ def _mean_metrics(of_ranks: Sequence[tuple[Mapping[str, float], int]]) -> dict[s
         name: sum(value * number for value, number in share) / sum(number for _, number in share)
         for name, share in shares.items()
     }
-
-
-@contextmanager
-def naming_components(registry: Registry) -> Iterator[None]:
-    """Add to an error about a component its registered name and where its code is from."""
-    try:
-        yield
-    except TrainingError as error:
-        # The guard around a verifier has named that already.
-        if error.component is None or isinstance(error.component, GuardedVerifier):
-            raise
-        raise TrainingError(f"{registry.origin(error.component)}: {error}") from error
-
-
-def tell_observers(registry: Registry, hook: str, **news: object) -> None:
-    """Call an observer hook; what a plugin raises there becomes a PluginError that names it."""
-    try:
-        getattr(registry.manager.hook, hook)(**news)
-    except (ResetrlError, OSError):
-        raise
-    except Exception as error:  # a plugin may fail in any way; all are reported alike
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise PluginError(
-            f"an observer failed in {hook} ({frame.filename}:{frame.lineno}): "
-            f"{type(error).__name__}: {error}; repair the plugin or leave it out"
-        ) from error
-
-
-def tell_all(ranks: Ranks, registry: Registry, hook: str, **news: object) -> None:
-    """Have rank 0 tell the observers; what comes of it, a pruning for one, reaches all ranks."""
-    ranks.on_first(lambda: tell_observers(registry, hook, **news))
 
 
 def build_trainer(
