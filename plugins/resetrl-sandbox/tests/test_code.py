@@ -197,6 +197,11 @@ def test_the_level_is_a_tag_of_the_run() -> None:
     assert code().tags() == {"sandbox_level": LEVEL}
 
 
+def test_a_batch_of_programs_that_all_hang_may_take_its_time() -> None:
+    rollouts = [rollout("while True: pass", *SUMS)] * 4
+    assert code(program_limit=30.0, num_workers=2).longest(rollouts) == 120 + 2 * 2 * (60 + 10)
+
+
 def test_named_packages_can_be_imported_and_others_cannot() -> None:
     pytest.importorskip("numpy")
     program = "import numpy.linalg\nprint(numpy.linalg.det(numpy.eye(2)))"
