@@ -170,7 +170,7 @@ def test_without_a_program_there_is_no_answer() -> None:
 
 
 def test_problems_without_usable_tests_stop_the_run_by_name() -> None:
-    with pytest.raises(DataError, match="problem p has an empty list of tests"):
+    with pytest.raises(DataError, match="problem p has no test case: nothing could fail"):
         code().verify([rollout("print(1)")])
 
 
