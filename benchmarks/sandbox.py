@@ -1,26 +1,32 @@
 """What the sandbox costs and whether it holds under load.
 
 `python benchmarks/sandbox.py` measures the overhead of one program (a warm launcher, an empty
-test), programs/s with two workers, and one run of 1,000 hostile and 1,000 honest programs: no
-verdict may be wrong, no process left, and memory must be back where it began.
+test), programs/s with two workers, and rounds of 1,000 hostile and 1,000 honest programs: no
+verdict may be wrong, no process left, and memory must be back where it began. A round's own
+programs and verdicts make the heap as large as they need it, of which the allocators keep some for
+the next: so memory has to be steady after rounds of the same size, and what of it is in use from
+the first round on.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import os
 import random
 import statistics
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 from resetrl_sandbox.attacks import ATTACKS, Attack
 from resetrl_sandbox.check import Bait
 from resetrl_sandbox.host import Job, Launcher
-from resetrl_sandbox.levels import reach
+from resetrl_sandbox.levels import MinLevel, level_at_least
 from resetrl_sandbox.verifier import Code
 
 from resetrl.testing import make_rollout
@@ -97,19 +103,66 @@ def memory_mb(processes: list[int]) -> float:
     return total / 1024
 
 
+class _HeapSizes(ctypes.Structure):
+    """`struct mallinfo2`."""
+
+    _fields_ = [("sizes", ctypes.c_size_t * 10)]
+
+
+def in_use() -> str:
+    """What of this process's memory holds something, by its two allocators."""
+    mallinfo = ctypes.CDLL(None).mallinfo2  # glibc 2.33
+    mallinfo.restype = _HeapSizes
+    used, free = mallinfo().sizes[7:9]  # uordblks, fordblks
+    return (
+        f"in use {used / 2**20:.2f} MB of malloc's ({free / 2**20:.1f} free), "
+        f"{sys.getallocatedblocks()} blocks of Python's"
+    )
+
+
+def one_round(code: Code, each: int) -> None:
+    """Judge as many honest as hostile programs; print what was wrong and what memory is left."""
+    with Bait() as bait:
+        pairs = mixture(each, bait)
+        started = time.perf_counter()
+        verdicts = code.verify([rollout for rollout, _ in pairs])
+        seconds = time.perf_counter() - started
+        breaches = list(bait.breaches())
+    judged = zip(verdicts, pairs, strict=True)
+    wrong = [verdict.details for verdict, (_, right) in judged if verdict.correct != right]
+    errors = [verdict.error for verdict in verdicts if verdict.error]
+    print(
+        f"{len(pairs)} programs in {seconds:.0f} s: {len(wrong)} wrong verdicts, "
+        f"{len(errors)} errors, {len(breaches)} breaches"
+    )
+    for fault in [*wrong, *errors][:5]:
+        print(fault)
+    del pairs, verdicts, judged
+    gc.collect()
+    time.sleep(1)
+    below = processes_below(os.getpid())
+    print(
+        f"  memory {memory_mb([os.getpid()]):.1f} MB, {in_use()}; {len(below)} processes below "
+        f"with {memory_mb(below):.1f} MB",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--programs", type=int, default=300)
     parser.add_argument("--each", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--min-level", choices=get_args(MinLevel), default="rlimits")
     options = parser.parse_args()
-    level = reach().level
+    level = level_at_least(options.min_level)
     print(f"level {level}, load {os.getloadavg()[0]:.1f}")
 
     times = overhead(level, options.programs)
     p95 = statistics.quantiles(times, n=20)[-1]
     print(f"overhead: median {statistics.median(times):.1f} ms, p95 {p95:.1f} ms")
 
-    code = Code(time_limit=0.5, program_limit=10, min_level="rlimits")
+    code = Code(time_limit=0.5, program_limit=10, min_level=options.min_level)
     honest = [honest_one(number) for number in range(options.programs)]
     code.verify(honest[:8])
     started = time.perf_counter()
@@ -117,42 +170,14 @@ def main() -> None:
     seconds = time.perf_counter() - started
     assert all(verdict.correct for verdict in verdicts)
     print(f"{len(honest) / seconds:.1f} programs/s with {code.num_workers} workers")
+    del honest, verdicts
 
-    with Bait() as bait:  # so that what is only allocated once has been
-        code.verify([each for each, _ in mixture(options.each // 4, bait)])
-    gc.collect()
-    time.sleep(1)
-    me = os.getpid()
-    before = processes_below(me)
-    memory = memory_mb([me]), memory_mb(before)
-    with Bait() as bait:
-        pairs = mixture(options.each, bait)
-        started = time.perf_counter()
-        verdicts = code.verify([each for each, _ in pairs])
-        seconds = time.perf_counter() - started
-        breaches = list(bait.breaches())
-    judged = zip(verdicts, pairs, strict=True)
-    wrong = [verdict.details for verdict, (_, right) in judged if verdict.correct != right]
-    errors = [verdict.error for verdict in verdicts if verdict.error]
-    print(
-        f"{len(pairs)} programs, half of them hostile, in {seconds:.0f} s: {len(wrong)} wrong "
-        f"verdicts, {len(errors)} errors, {len(breaches)} breaches"
-    )
-    del pairs, verdicts, judged
-    gc.collect()
-    time.sleep(1)
-    after = processes_below(me)
-    print(
-        f"processes {len(before)} before, {len(after)} after; memory of this process "
-        f"{memory[0]:.0f} MB before, {memory_mb([me]):.0f} MB after, of those below it "
-        f"{memory[1]:.0f} MB before, {memory_mb(after):.0f} MB after"
-    )
-    for each in [*wrong, *errors][:5]:
-        print(each)
+    for _ in range(options.rounds):
+        one_round(code, options.each)
     settings = WorkerSettings("resetrl_sandbox.judging:judge", code.program_limit + 30.0, 1024)
     shared_pool(settings, code.num_workers).close()
-    time.sleep(0.5)
-    print(f"processes after the pool was closed: {len(processes_below(me))}")
+    time.sleep(1)
+    print(f"processes after the pool was closed: {len(processes_below(os.getpid()))}")
 
 
 if __name__ == "__main__":

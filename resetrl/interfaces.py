@@ -134,6 +134,18 @@ class ExampleVerifier(Protocol):
 
 
 @runtime_checkable
+class LimitedVerifier(Protocol):
+    """A verifier with time limits of its own, so that many hard rollouts may take long."""
+
+    def longest(self, rollouts: Sequence[Rollout]) -> float:
+        """Seconds that `verify` of these may take by its own limits; it is not interrupted before.
+
+        `resetrl.worker_pool.WorkerPool.longest` knows it for verifiers that use workers.
+        """
+        ...
+
+
+@runtime_checkable
 class TaggedVerifier(Protocol):
     """A verifier that depends on the machine, and says so in the tags of a run."""
 
@@ -336,6 +348,7 @@ __all__ = [
     "ExampleVerifier",
     "Learner",
     "LearnerSpec",
+    "LimitedVerifier",
     "Limits",
     "Loss",
     "ModelChecker",

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from resetrl.errors import ResetrlError, ResetrlWarning, TrainingError, list_names
-from resetrl.interfaces import TaggedVerifier, Verifier
+from resetrl.interfaces import LimitedVerifier, TaggedVerifier, Verifier
 from resetrl.ranks import ALONE, Ranks
 from resetrl.types import Group, Rollout, Sampled, Verdict
 
@@ -31,7 +31,8 @@ class GuardedVerifier:
 
     `name` says which verifier of which distribution and file it is. The whole batch is verified
     at once; only if that raises or takes longer than `time_limit` seconds, each rollout is
-    verified alone, with the same limit. Outside of the main thread nothing is interrupted.
+    verified alone, with the same limit. A `LimitedVerifier` is given as long as its own limits
+    add up to, if that is more. Outside of the main thread nothing is interrupted.
     """
 
     verifier: Verifier
@@ -71,13 +72,16 @@ class GuardedVerifier:
 
     def _attempt(self, rollouts: Sequence[Rollout]) -> list[Verdict] | str:
         """The verdicts, or what went wrong."""
+        time_limit = self.time_limit
         try:
-            with interrupted_after(self.time_limit):
+            if isinstance(self.verifier, LimitedVerifier):
+                time_limit = max(time_limit, self.verifier.longest(rollouts))
+            with interrupted_after(time_limit):
                 verdicts = self.verifier.verify(rollouts)
         except ResetrlError:
             raise  # on purpose, and no fault of a rollout
         except TimeExpired:
-            return f"no verdict within {self.time_limit:g} s"
+            return f"no verdict within {time_limit:g} s"
         except Exception as error:  # a plugin may fail in any way; all are reported alike
             return f"{type(error).__name__}: {error}"
         if len(verdicts) != len(rollouts):

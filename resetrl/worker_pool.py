@@ -14,6 +14,7 @@ import contextlib
 import functools
 import importlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -29,6 +30,9 @@ from resetrl.errors import TrainingError
 
 _START_SECONDS = 120.0
 """How long a worker may take to import its function, on a busy machine."""
+
+_RESTART_SECONDS = 10.0
+"""How long that usually takes at most, when a worker is replaced."""
 
 _BOOT = "import sys; sys.path[:] = {path!r}; from resetrl.worker_pool import serve; serve()"
 
@@ -86,6 +90,11 @@ class WorkerPool:
                     self._workers.remove(worker)  # interrupted: what it says comes too late
                     worker.end()
             return batch.results
+
+    def longest(self, num_jobs: int) -> float:
+        """Seconds that `map` may take, if every job is tried twice and each ends its worker."""
+        rounds = math.ceil(num_jobs / self._num_workers)
+        return _START_SECONDS + rounds * 2 * (self.settings.time_limit + _RESTART_SECONDS)
 
     def close(self) -> None:
         """End all workers; a later `map` starts new ones."""

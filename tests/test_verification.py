@@ -7,6 +7,7 @@ import dataclasses
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -88,6 +89,21 @@ def test_the_rollout_it_fails_on_is_an_error_and_the_others_are_judged(
         "verifier mine of mine 1.0 failed on 1 of 3 rollouts, which are left out (prompts b): "
         + error
     ]
+
+
+@pytest.mark.parametrize(("own", "error"), [(30.0, ""), (0.1, "no verdict within 0.2 s")])
+def test_a_verifier_with_longer_limits_of_its_own_is_not_interrupted_before(
+    own: float, error: str
+) -> None:
+    class Limited(Fails):
+        def longest(self, rollouts: Sequence[Rollout]) -> float:
+            return own * len(rollouts)
+
+    verifier = GuardedVerifier(Limited(lambda: time.sleep(0.6)), "limited", 0.2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResetrlWarning)
+        (verdict,) = verifier.verify([rollout("!")])
+    assert verdict.error == error
 
 
 def test_a_verifier_that_fails_on_everything_stops_the_run() -> None:

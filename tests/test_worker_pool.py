@@ -113,3 +113,9 @@ def is_running(process_id: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_batch_may_take_as_long_as_its_jobs_one_after_another() -> None:
+    pool = WorkerPool(WorkerSettings("operator:neg", time_limit=30.0, memory_mb=512), 2)
+    assert pool.longest(1) == 120.0 + 80.0
+    assert pool.longest(5) == 120.0 + 3 * 80.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from resetrl.answers import Answer, boxed_answer, unbraced_answer, verdict_on
 from resetrl.types import Rollout, Verdict
-from resetrl.worker_pool import Failed, WorkerSettings, shared_pool
+from resetrl.worker_pool import Failed, WorkerPool, WorkerSettings, shared_pool
 
 Pair = tuple[str, str]
 """An answer and the reference it is compared with."""
@@ -55,6 +55,16 @@ class Math:
             for answer, reference in zip(answers, references, strict=True)
         ]
 
+    def longest(self, rollouts: Sequence[Rollout]) -> float:
+        """Seconds, if every comparison hangs."""
+        return self._pool().longest(len(rollouts))
+
+    def _pool(self) -> WorkerPool:
+        settings = WorkerSettings(
+            "resetrl.builtin.math_worker:judge", self.time_limit, self.memory_mb
+        )
+        return shared_pool(settings, self.num_workers)
+
     def _answer(self, text: str) -> Answer:
         answer = boxed_answer(text)
         return unbraced_answer(text) if self.lenient and answer.text is None else answer
@@ -68,10 +78,7 @@ class Math:
         )
         judged = {pair: self._known[pair] for pair in pairs if pair in self._known}
         asked = [pair for pair in pairs if pair not in judged]
-        settings = WorkerSettings(
-            "resetrl.builtin.math_worker:judge", self.time_limit, self.memory_mb
-        )
-        results = shared_pool(settings, self.num_workers).map(
+        results = self._pool().map(
             [{"answer": answer, "reference": reference} for answer, reference in asked]
         )
         for pair, result in zip(asked, results, strict=True):

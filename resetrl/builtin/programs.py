@@ -20,12 +20,7 @@ def details_of(row: Row, tests: str, entry_point: str, place: str) -> dict[str, 
     with the place.
     """
     given = value_of(row, tests, place, "say which it is with tests=...")
-    cases = cases_of(given, f"{place}: {tests}")
-    checked = [
-        _checked(case, f"{place}: test {number}") for number, case in enumerate(cases, start=1)
-    ]
-    if not checked:
-        raise DataError(f"{place} has no test case: {REMEDY}")
+    checked = checked_tests(given, tests, place)
     details: dict[str, object] = {"tests": checked}
     if any(test["type"] == "functional" for test in checked):
         if not entry_point:
@@ -38,10 +33,21 @@ def details_of(row: Row, tests: str, entry_point: str, place: str) -> dict[str, 
     return details
 
 
+def checked_tests(given: object, field: str, place: str) -> list[Mapping[str, Any]]:
+    """Tests of the schema, `input`, `output` and `type` each, from a list or its JSON text.
+
+    Raises DataError that begins with the place, also if there is none.
+    """
+    cases = cases_of(given, f"{place}: {field}")
+    if not cases:
+        raise DataError(f"{place} has no test case: nothing could fail; {REMEDY}")
+    return [_checked(case, f"{place}: test {number}") for number, case in enumerate(cases, start=1)]
+
+
 def cases_of(given: object, where: str) -> Sequence[Any]:
     """A list of test cases, or the one that a JSON text holds; raises DataError."""
     cases = json_of(given, where) if isinstance(given, str) else given
-    if not isinstance(cases, list):
+    if not isinstance(cases, list | tuple):
         raise DataError(f"{where} is {type(cases).__name__}, no list: {REMEDY}")
     return cases
 
@@ -74,6 +80,6 @@ def _checked(case: object, where: str) -> Mapping[str, Any]:
             raise DataError(f"{where}: input and output of type stdin must both be text")
     elif case["type"] != "functional":
         raise DataError(f"{where} has type {case['type']!r}: choose stdin or functional")
-    elif not isinstance(case["input"], list):
+    elif not isinstance(case["input"], list | tuple):
         raise DataError(f"{where}: the input of type functional is the list of its arguments")
     return {name: case[name] for name in ("input", "output", "type")}

@@ -138,7 +138,7 @@ class RunConfig:
     prompts_per_step: prompts in one step, each with `budget` rollouts.
     budget: rollouts trained a prompt; the split must add up to it.
     verifier_timeout: seconds that verifying one rollout may take; it is then left out. All of a
-        wave are verified at once first, within the same time.
+        wave are verified at once first, within the same time or the verifier's own limits.
     sync_tolerance: nats a token by which an engine with parameters of its own may be off the
         learner's log-probabilities after a weight sync; null is 0.001 for float32 models and 0.05
         for others, whose rounding differs between engine and learner.

@@ -135,3 +135,7 @@ def test_a_comparison_is_made_once_but_for_one_that_exceeded_its_limits() -> Non
 def test_options_out_of_range_are_named(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Math(**options)  # type: ignore[arg-type]
+
+
+def test_a_batch_of_answers_that_all_hang_may_take_its_time() -> None:
+    assert Math(time_limit=5.0, num_workers=2).longest([make_rollout(["x"])] * 256) == 3960.0

@@ -170,7 +170,7 @@ def test_without_a_program_there_is_no_answer() -> None:
 
 
 def test_problems_without_usable_tests_stop_the_run_by_name() -> None:
-    with pytest.raises(DataError, match="problem p has an empty list of tests"):
+    with pytest.raises(DataError, match="problem p has no test case: nothing could fail"):
         code().verify([rollout("print(1)")])
 
 
@@ -195,6 +195,11 @@ def test_too_low_a_level_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatc
 
 def test_the_level_is_a_tag_of_the_run() -> None:
     assert code().tags() == {"sandbox_level": LEVEL}
+
+
+def test_a_batch_of_programs_that_all_hang_may_take_its_time() -> None:
+    rollouts = [rollout("while True: pass", *SUMS)] * 4
+    assert code(program_limit=30.0, num_workers=2).longest(rollouts) == 120 + 2 * 2 * (60 + 10)
 
 
 def test_named_packages_can_be_imported_and_others_cannot() -> None:

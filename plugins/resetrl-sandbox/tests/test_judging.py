@@ -70,6 +70,15 @@ def test_a_conversation_that_breaks_off_costs_its_launcher(monkeypatch: pytest.M
     assert judge(task(HONEST, DICT)) == {"tests": [("passed", "")]}
 
 
+def test_a_launcher_whose_host_has_gone_does_not_wait_for_its_program() -> None:
+    launcher = Launcher(LEVEL, {})
+    launcher._write(Job("import time; time.sleep(60)", [{"stdin": ""}], time_limit=60).line())
+    assert launcher._process.stdin is not None
+    launcher._process.stdin.close()
+    launcher._process.wait(30)
+    launcher.close()
+
+
 def test_all_answers_of_a_program_have_a_size_to_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "_MOST_KEPT", 30)
     text = {"args": [], "output": "a" * 18}

@@ -21,6 +21,9 @@ from resetrl_sandbox.attacks import ATTACKS, Attack
 from resetrl_sandbox.judging import judge
 
 _TIME_LIMIT = 0.5
+_LONGER_LIMIT = 2.0
+"""For what ran out of time but should not have: a busy machine may have been the reason."""
+
 _PATIENCE = 20.0
 """Seconds an attack may keep the host waiting, on a busy machine."""
 
@@ -57,7 +60,10 @@ def _run(level: str, attack: Attack, bait: Bait, idle: int) -> Result:
     if level == "rlimits" and not attack.safe_unconfined:
         return Result(attack, "not tried", "nothing at this level would stop it", 0.0)
     started = time.monotonic()
-    status, why = _judge(level, attack, bait.known, secrets.randbelow(10**12) + 10**6)
+    expected = secrets.randbelow(10**12) + 10**6
+    status, why = _judge(level, attack, bait.known, expected)
+    if status == "timeout" and status not in attack.held:
+        status, why = _judge(level, attack, bait.known, expected, _LONGER_LIMIT)
     seconds = time.monotonic() - started
     breaches = [*bait.breaches()]
     if status == "passed":
@@ -74,7 +80,11 @@ def _run(level: str, attack: Attack, bait: Bait, idle: int) -> Result:
 
 
 def _judge(
-    level: str, attack: Attack, known: Mapping[str, object], expected: int
+    level: str,
+    attack: Attack,
+    known: Mapping[str, object],
+    expected: int,
+    time_limit: float = _TIME_LIMIT,
 ) -> tuple[str, str]:
     test: dict[str, Any] = {"stdin": json.dumps(known), "output": "ESCAPED"}
     if attack.forged:
@@ -84,7 +94,7 @@ def _judge(
         "tests": [test],
         "entry_point": "f" if attack.forged else None,
         "limits": {
-            "time_limit": _TIME_LIMIT,
+            "time_limit": time_limit,
             "program_limit": 10.0,
             "memory_mb": 512,
             "output_kb": 1024,

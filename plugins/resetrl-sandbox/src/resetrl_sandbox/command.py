@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from resetrl_sandbox.levels import MinLevel
+from resetrl_sandbox.levels import MinLevel, Usable
 
 app = typer.Typer(help="The sandbox that programs of a policy run in.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def check(
         MinLevel, typer.Option(help="The least level to accept, as verifier.min_level.")
     ] = "namespaces",
     level: Annotated[
-        MinLevel | None, typer.Option(help="Attack this level instead of the best one.")
+        Usable | None, typer.Option(help="Attack this level instead of the best one.")
     ] = None,
 ) -> None:
     """Run attacks on this machine's sandbox; exit status 1 if anything got through."""

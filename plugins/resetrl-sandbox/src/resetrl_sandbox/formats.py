@@ -8,11 +8,11 @@ run: inputs and expected values are taken out of it, and what cannot be is refus
 from __future__ import annotations
 
 import ast
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from resetrl.builtin.programs import cases_of, checked_tests
 from resetrl.errors import DataError
 from resetrl_sandbox.inside.program import plain
 
@@ -32,59 +32,30 @@ def read_tests(details: Mapping[str, object], place: str) -> tuple[list[Test], s
         raise DataError(f"{place}: entry_point is {entry_point!r}: give a function's name")
     if "tests" in details:
         tests = [
-            _test(test, entry_point, f"{place}, test {number}")
-            for number, test in enumerate(_list(details["tests"], place), start=1)
+            _test(test, entry_point, f"{place}: test {number}")
+            for number, test in enumerate(checked_tests(details["tests"], "tests", place), start=1)
         ]
     elif "test" in details and entry_point:
         tests = read_check(str(details["test"]), entry_point, place)
     elif "test_list" in details:
-        entry_point, tests = read_asserts(_list(details["test_list"], place), place)
+        entry_point, tests = read_asserts(
+            cases_of(details["test_list"], f"{place}: test_list"), place
+        )
     else:
         raise DataError(
             f"{place} has no tests: its details need `tests`, as docs/verifiers.md describes them"
         )
     if not tests:
-        raise DataError(f"{place} has an empty list of tests: nothing could fail; add tests")
+        raise DataError(f"{place} has no test case: nothing could fail; add tests")
     return tests, entry_point
 
 
-def _list(given: object, place: str) -> Sequence[object]:
-    """A list, or the text of one in JSON."""
-    given = _parsed(given, f"{place}: its list of tests")
-    if not isinstance(given, Sequence):
-        raise DataError(f"{place}: its tests are {type(given).__name__}: write a list")
-    return given
-
-
-def _parsed(given: object, where: str) -> object:
-    """What is given, or what it says in JSON if it is text."""
-    if not isinstance(given, str):
-        return given
-    try:
-        return json.loads(given)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is no JSON ({error}): mend it") from None
-
-
-def _test(given: object, entry_point: str | None, where: str) -> Test:
-    given = _parsed(given, where)
-    if not isinstance(given, Mapping):
-        raise DataError(f"{where} is {type(given).__name__}: write an object")
-    missing = [name for name in ("input", "output", "type") if name not in given]
-    if missing:
-        raise DataError(f"{where} has no {missing[0]!r}: write input, output and type")
-    kind, value, output = given["type"], given["input"], given["output"]
-    if kind == "stdin":
-        if not isinstance(value, str) or not isinstance(output, str):
-            raise DataError(f"{where}: input and output of type stdin must both be text")
-        return {"stdin": value, "output": output}
-    if kind != "functional":
-        raise DataError(f"{where} has type {kind!r}: choose stdin or functional")
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        raise DataError(f"{where}: the input of type functional is the list of its arguments")
+def _test(given: Mapping[str, Any], entry_point: str | None, where: str) -> Test:
+    if given["type"] == "stdin":
+        return {"stdin": given["input"], "output": given["output"]}
     if entry_point is None:
         raise DataError(f"{where} calls a function, and details['entry_point'] names none")
-    return _call(value, output, where)
+    return _call(given["input"], given["output"], where)
 
 
 def _call(arguments: Sequence[object], output: object, where: str) -> Test:

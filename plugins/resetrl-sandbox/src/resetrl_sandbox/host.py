@@ -9,13 +9,14 @@ import secrets
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resetrl_sandbox.bubblewrap import bubblewrap
+from resetrl_sandbox.external import bubblewrap, docker, end_container
 
 _HERE = Path(__file__).parent
 
@@ -64,22 +65,29 @@ class Launcher:
     """A launcher process at one level; each program it runs gets processes of its own.
 
     Its settings are in its command line, with the process id of its host, so that a host can tell
-    its own. `packages` maps the names of packages that programs may import to their folders.
+    its own. `packages` maps the names of packages that programs may import to their folders;
+    `memory_mb` is that of a program, which bounds a container's, too.
     """
 
-    def __init__(self, level: str, packages: Mapping[str, str]) -> None:
+    def __init__(self, level: str, packages: Mapping[str, str], memory_mb: int = 512) -> None:
         python = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-        inner = "landlock_seccomp" if level == "external" else level
+        inner = "landlock_seccomp" if level.startswith("external") else level
         settings = json.dumps({"level": inner, "packages": packages, "host": os.getpid()})
         command = [python, "-I", "-c", _BOOT.format(folder=str(_HERE)), settings]
-        if level == "external":
+        self._container = ""
+        if level == "external_bubblewrap":
             command = [*bubblewrap(python, _HERE, packages), *command]
+        elif level == "external_docker":
+            self._container = f"resetrl-sandbox-{secrets.token_hex(8)}"
+            outer = docker(self._container, python, _HERE, packages, memory_mb)
+            command = [*outer, *command]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - `close` does
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={},
+            stderr=self._errors,
+            env=None if self._container else {},  # Docker's client has its settings there
             cwd="/",
             bufsize=0,
         )
@@ -110,9 +118,11 @@ class Launcher:
 
     def close(self) -> None:
         """End the launcher; everything it has started dies with it."""
+        if self._container:
+            end_container(self._container)
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
             with contextlib.suppress(BrokenPipeError):
                 stream.close()  # type: ignore[union-attr]
 
@@ -133,7 +143,7 @@ class Launcher:
                 raise SandboxFailure("the sandbox did not answer in time")
             part = os.read(output, 1 << 20)
             if not part:
-                raise SandboxFailure("the launcher has ended")
+                raise SandboxFailure(f"the launcher has ended{self._last_words()}")
             parts.append(part)
             if sum(map(len, parts)) > _LONGEST_LINE:
                 raise SandboxFailure("the sandbox answered too much")
@@ -147,3 +157,10 @@ class Launcher:
         if message.keys() == {"error"}:
             raise SandboxFailure(str(message["error"]))
         return message
+
+    def _last_words(self) -> str:
+        """The last line of what it, or what it was started by, had to say, after a colon."""
+        end = os.fstat(self._errors.fileno()).st_size
+        text = os.pread(self._errors.fileno(), 1000, max(0, end - 1000)).decode("utf-8", "replace")
+        lines = text.strip().splitlines()
+        return f": {lines[-1]}" if lines else ""

@@ -46,10 +46,11 @@ def judge(task: Mapping[str, Any]) -> dict[str, Any]:
 
     The task holds the program, its tests with what is expected, limits, level and packages.
     """
-    launcher = _launcher(task["level"], json.dumps(task["packages"], sort_keys=True))
     tests: Sequence[Mapping[str, Any]] = task["tests"]
     inputs = [{name: test[name] for name in ("stdin", "args") if name in test} for test in tests]
     job = Job(task["program"], inputs, task["entry_point"], **task["limits"])
+    packages = json.dumps(task["packages"], sort_keys=True)
+    launcher = _launcher(task["level"], packages, job.memory_mb)
     try:
         # All before any is compared: the sandbox's deadline counts nothing but the sandbox.
         results = _kept(tests, launcher.run(job))
@@ -86,8 +87,8 @@ def _forget(launcher: Launcher) -> None:
 
 
 @functools.cache
-def _launcher(level: str, packages: str) -> Launcher:
-    return Launcher(level, json.loads(packages))
+def _launcher(level: str, packages: str, memory_mb: int) -> Launcher:
+    return Launcher(level, json.loads(packages), memory_mb)
 
 
 def _outcome(

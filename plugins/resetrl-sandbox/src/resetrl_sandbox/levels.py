@@ -2,8 +2,9 @@
 
 `rlimits`: limits of CPU, memory, files and threads, in a clean interpreter. `landlock_seccomp`:
 files, system calls and the network besides. `namespaces`: also processes, users, mounts and the
-network of its own, a small read-only root. `external`: what `landlock_seccomp` is, within
-bubblewrap, for machines where only that may make namespaces.
+network of its own, a small read-only root. `external_bubblewrap` and `external_docker`: what
+`landlock_seccomp` is, within bubblewrap or a container, for machines where only those may make
+namespaces.
 """
 
 from __future__ import annotations
@@ -18,20 +19,28 @@ from resetrl.errors import ResetrlError
 from resetrl_sandbox.host import Job, Launcher, SandboxFailure
 from resetrl_sandbox.inside import calls, kernel
 
-Level = Literal["none", "rlimits", "landlock_seccomp", "namespaces", "external"]
+Usable = Literal[
+    "rlimits", "landlock_seccomp", "namespaces", "external_bubblewrap", "external_docker"
+]
+Level = Literal["none", Usable]
 MinLevel = Literal["rlimits", "landlock_seccomp", "namespaces", "external"]
 
 LEVELS: tuple[Level, ...] = get_args(Level)
-"""From the least to the most; `external` counts as much as `namespaces` where both will do."""
+"""From the least to the most; the external ones count as much as `namespaces` where all will do."""
 
-_PREFERRED: tuple[MinLevel, ...] = ("namespaces", "external", "landlock_seccomp", "rlimits")
-"""Own namespaces are fresh for each program; bubblewrap's for each launcher."""
+_EXTERNAL: tuple[Usable, ...] = ("external_bubblewrap", "external_docker")
+"""Bubblewrap starts at once, and a container needs a daemon."""
+
+_PREFERRED: tuple[Usable, ...] = ("namespaces", *_EXTERNAL, "landlock_seccomp", "rlimits")
+"""Own namespaces are fresh for each program; those of the external levels for each launcher."""
+
+_PROBE_SECONDS = 5.0
 
 _REMEDIES: Mapping[MinLevel, str] = {
     "namespaces": "allow user namespaces (sysctl user.max_user_namespaces above 0 and, on Ubuntu, "
     "kernel.apparmor_restrict_unprivileged_userns=0; in a container, a seccomp profile with "
-    "unshare and mount), or install bubblewrap",
-    "external": "install bubblewrap (the command bwrap)",
+    "unshare and mount), or install bubblewrap, or Docker",
+    "external": "install bubblewrap (the command bwrap), or let this user start containers",
     "landlock_seccomp": "use Linux 5.13 or newer on x86-64 or arm64, with Landlock among its "
     "security modules",
     "rlimits": "use Linux",
@@ -51,9 +60,9 @@ class Reach:
 
 
 def reach(least: MinLevel = "rlimits") -> Reach:
-    """The best level of this machine; bubblewrap only if own namespaces fail or it is asked for."""
+    """The best level of this machine; external if own namespaces fail or it is asked for."""
     refused: dict[str, str] = {}
-    for level in ("external",) if least == "external" else _PREFERRED:
+    for level in _EXTERNAL if least == "external" else _PREFERRED:
         reason = why_not(level)
         if not reason:
             return Reach(level, refused)
@@ -64,7 +73,8 @@ def reach(least: MinLevel = "rlimits") -> Reach:
 def level_at_least(least: MinLevel) -> Level:
     """The level programs will run at; raises SandboxError if it would be below `least`."""
     reached = reach(least)
-    if LEVELS.index(reached.level) >= LEVELS.index(least):
+    enough = LEVELS.index(_EXTERNAL[0] if least == "external" else least)
+    if LEVELS.index(reached.level) >= enough:
         return reached.level
     reasons = "; ".join(f"{level}: {why}" for level, why in reached.refused.items())
     lower = ""
@@ -77,18 +87,19 @@ def level_at_least(least: MinLevel) -> Level:
 
 
 @functools.cache
-def why_not(level: MinLevel) -> str:
+def why_not(level: Usable) -> str:
     """Why a level is not to be had, empty if a program ran at it just now."""
     if not sys.platform.startswith("linux"):
         return f"the system is {sys.platform}, not Linux"
     if level != "rlimits" and not calls.is_known(kernel.MACHINE):
         return f"there is no system-call filter for {kernel.MACHINE}"
+    probe = Job("print(1)", [{"stdin": ""}], program_limit=_PROBE_SECONDS)
     try:
         launcher = Launcher(level, {})
     except OSError as error:
         return str(error)
     try:
-        results = list(launcher.run(Job("print(1)", [{"stdin": ""}])))
+        results = list(launcher.run(probe))
     except SandboxFailure as error:
         return str(error)
     finally:

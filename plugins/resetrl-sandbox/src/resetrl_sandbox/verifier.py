@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from resetrl.answers import fenced_program
 from resetrl.types import Problem, Rollout, Verdict
-from resetrl.worker_pool import Failed, WorkerSettings, shared_pool
+from resetrl.worker_pool import Failed, WorkerPool, WorkerSettings, shared_pool
 from resetrl_sandbox.formats import read_tests
 from resetrl_sandbox.levels import MinLevel, SandboxError, level_at_least
 
@@ -89,12 +89,19 @@ class Code:
             self._task(rollout.prompt.problem, program, level, packages)
             for rollout, program in zip(rollouts, programs, strict=True)
         ]
+        asked = [task for task in tasks if task["program"]]
+        judged = iter(self._pool().map(asked))
+        return [self._verdict(task, next(judged) if task["program"] else None) for task in tasks]
+
+    def longest(self, rollouts: Sequence[Rollout]) -> float:
+        """Seconds, if every program hangs."""
+        return self._pool().longest(len(rollouts))
+
+    def _pool(self) -> WorkerPool:
         settings = WorkerSettings(
             "resetrl_sandbox.judging:judge", self.program_limit + _SLACK, _WORKER_MB
         )
-        asked = [task for task in tasks if task["program"]]
-        judged = iter(shared_pool(settings, self.num_workers).map(asked))
-        return [self._verdict(task, next(judged) if task["program"] else None) for task in tasks]
+        return shared_pool(settings, self.num_workers)
 
     def _task(
         self, problem: Problem, program: str, level: str, packages: Mapping[str, str]

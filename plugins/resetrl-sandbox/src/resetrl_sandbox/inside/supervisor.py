@@ -207,10 +207,13 @@ class _Collected:
         poll = select.poll()
         for descriptor in (handle, *self._readers):
             poll.register(descriptor, select.POLLIN)
+        poll.register(0, 0)  # only its end
         limit = None
         while True:
             left = deadline - time.monotonic()
             ready = [d for d, _ in poll.poll(max(left, 0) * 1000)]
+            if 0 in ready:  # the host has ended, which in a container nobody else would tell
+                os._exit(NOTHING_TO_DO)
             for descriptor in ready:
                 if descriptor != handle and not self._take(descriptor):
                     poll.unregister(descriptor)
