@@ -100,8 +100,8 @@ def train(
         typer.Argument(
             metavar="[OVERRIDE]...",
             help="Hydra overrides: method=srpo|rrpo|grpo|oracle, task=..., split=1x4, seed=0, "
-            "steps=80, learner.lr=2e-4, ... or resume=RUN_FOLDER (or an MLflow run id); @FILE for "
-            "the overrides a YAML file lists.",
+            "steps=80, learner.lr=2e-4, ... or resume=RUN (its folder, MLflow id, or enough of "
+            "its name); @FILE for the overrides a YAML file lists.",
         ),
     ] = None,
     multirun: Annotated[

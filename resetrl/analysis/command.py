@@ -24,8 +24,8 @@ def localization(
         list[str] | None,
         typer.Argument(
             metavar="[RUN]... [OVERRIDE]...",
-            help="Run folders, or enough of their names. With --fresh one run at most, whose "
-            "newest checkpoint is asked, and hydra overrides.",
+            help="Folders, MLflow ids, or enough of the names of runs. With --fresh one run at "
+            "most, whose newest checkpoint is asked, and hydra overrides.",
         ),
     ] = None,
     fresh: Annotated[
@@ -75,11 +75,15 @@ def localization(
     if not given or any("=" in word for word in given):
         raise ConfigError("give the folders of runs, or --fresh to make resets anew")
     from resetrl.analysis.report import report
-    from resetrl.show.find import find_run
+    from resetrl.run.names import find_run
 
-    folders = {folder.resolve().name: folder for folder in map(find_run, given)}
+    folders = [find_run(name) for name in given]
+    names = [folder.resolve().name for folder in folders]
     found = {
-        name: _resets(folder, from_step, to_step, min_words) for name, folder in folders.items()
+        name if names.count(name) == 1 else str(folder): _resets(
+            folder, from_step, to_step, min_words
+        )
+        for name, folder in zip(names, folders, strict=True)
     }
     report(found, out or Path("localization"), Console(highlight=False))
 

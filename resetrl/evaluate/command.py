@@ -8,8 +8,8 @@ import typer
 
 ARGUMENTS = typer.Argument(
     metavar="[RUN] [OVERRIDE]...",
-    help="A run's folder or MLflow run id, whose newest checkpoint is taken, and hydra overrides; "
-    "without a run the model is that of model=... (the built-in one if left out).",
+    help="A run's folder, MLflow id, or enough of its name: its newest checkpoint is taken; and "
+    "hydra overrides. Without a run the model is that of model=... (the built-in one if left out).",
 )
 CFG = typer.Option("--cfg", help="Print the composed configuration and stop.")
 

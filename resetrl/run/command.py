@@ -77,7 +77,7 @@ def _start(overrides: Sequence[str], registry: Registry, console: Console) -> No
 
 
 def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
-    folder = find_folder(where, overrides, "resume")
+    folder = find_folder(where, overrides)
     config = load_config(folder, overrides)
     registry = load_plugins(plugin_paths(config.get("plugin_paths")))
     with joined() as ranks:

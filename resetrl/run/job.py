@@ -17,9 +17,10 @@ from resetrl.errors import CheckpointError, ConfigError
 from resetrl.plugins import Registry, load_plugins
 from resetrl.ranks import ALONE, Ranks
 from resetrl.run.checkpoint import checkpoints, latest_checkpoint
-from resetrl.run.compose import CONFIG_FILE, config_hash, load_config, save_config, to_run_config
+from resetrl.run.compose import config_hash, load_config, save_config, to_run_config
 from resetrl.run.launch import check_manifests, check_processes, joined, run_in_processes
 from resetrl.run.ledger import Ledger
+from resetrl.run.names import CONFIG_FILE
 from resetrl.run.overrides import plugin_paths
 from resetrl.run.tracking import read_journal
 from resetrl.run.tracking.journal import JOURNAL

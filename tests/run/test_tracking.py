@@ -29,7 +29,6 @@ from resetrl.run.tracking import (
     StoreUnavailable,
     Tracking,
     TrackingConfig,
-    find_run_folder,
     prepare_store,
     read_journal,
     step_record_metrics,
@@ -470,19 +469,6 @@ def test_a_run_whose_id_was_lost_is_found_again_by_its_key(tmp_path: Path, uri: 
     lost = TrackedRun("0" * 32, "run", uri, "resetrl", 1.0)
     first, second = Store(uri).attach(lost), Store(uri).attach(lost)
     assert first == second
-
-
-def test_a_run_folder_is_found_by_mlflow_run_id(tmp_path: Path, uri: str) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    run = TrackedRun("0" * 32, "run", uri, "resetrl", 1.0, tags={"resetrl.run_dir": str(folder)})
-    run_id = Store(uri).attach(run)
-    assert find_run_folder(run_id, uri) == folder
-    folder.rmdir()
-    with pytest.raises(ConfigError, match=f"run {run_id} has its folder .*not on this machine"):
-        find_run_folder(run_id, uri)
-    with pytest.raises(ConfigError, match=r"run ffff was not found in sqlite:.*name its store"):
-        find_run_folder("ffff", uri)
 
 
 def test_preparing_a_store_twice_makes_one_experiment(uri: str) -> None:

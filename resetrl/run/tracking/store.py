@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resetrl.errors import ConfigError, ResetrlError
+from resetrl.errors import ResetrlError
 from resetrl.run.tracking.config import redacted, resolve_uri, sqlite_path
-from resetrl.run.tracking.facts import MAX_TAG_LEN, RUN_FOLDER_TAG, cut, mlflow_name
+from resetrl.run.tracking.facts import MAX_TAG_LEN, cut, mlflow_name
 from resetrl.run.tracking.journal import JournalRecord
 from resetrl.run.tracking.spool import TrackedRun
 
@@ -193,26 +193,6 @@ def prepare_store(uri: str, experiment: str) -> None:
     Raises StoreUnavailable.
     """
     Store(resolve_uri(uri, Path.cwd())).experiment_id(experiment)
-
-
-def find_run_folder(run_id: str, uri: str) -> Path:
-    """The folder of the run that MLflow knows by this id; raises ConfigError if there is none."""
-    resolved = resolve_uri(uri, Path.cwd())
-    try:
-        client = Store(resolved).connect()
-        with store_errors():
-            folder = client.get_run(run_id).data.tags.get(RUN_FOLDER_TAG)
-    except StoreUnavailable as error:
-        raise ConfigError(
-            f"run {run_id} was not found in {redacted(resolved)} ({error}): name its store with "
-            "tracking.uri=, or give its run folder"
-        ) from error
-    if folder is None or not Path(folder).is_dir():
-        raise ConfigError(
-            f"run {run_id} has {f'its folder {folder}' if folder else 'no run folder'}, "
-            "which is not on this machine: go on where it ran, or give its run folder"
-        )
-    return Path(folder)
 
 
 def _probe(uri: str) -> None:
