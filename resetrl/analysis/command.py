@@ -37,8 +37,9 @@ def localization(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for tables and picture: by default localization, or with --fresh one "
-            "named by what is computed."
+            help="Folder for tables and picture: by default a new one in localizations, or with "
+            "--fresh one named by what is computed.",
+            metavar="FOLDER",
         ),
     ] = None,
     from_step: Annotated[int, typer.Option(help="Leave out steps before this one.", min=0)] = 0,
@@ -74,9 +75,12 @@ def localization(
         return
     if not given or any("=" in word for word in given):
         raise ConfigError("give the folders of runs, or --fresh to make resets anew")
-    from resetrl.analysis.report import report
+    from resetrl.analysis.report import ROOT, check_free, report
     from resetrl.run.names import find_run
+    from resetrl.run.tracking.files import free_folder
 
+    if out is not None:
+        check_free(out)
     folders = [find_run(name) for name in given]
     names = [folder.resolve().name for folder in folders]
     found = {
@@ -85,7 +89,8 @@ def localization(
         )
         for name, folder in zip(names, folders, strict=True)
     }
-    report(found, out or Path("localization"), Console(highlight=False))
+    name = "-".join(found).replace("/", "-")[:80]
+    report(found, out or free_folder(Path(ROOT) / name), Console(highlight=False))
 
 
 def _resets(folder: Path, from_step: int, to_step: int | None, min_words: int) -> list[Reset]:

@@ -18,7 +18,7 @@ from resetrl.analysis.localization import (
     outcome_rates,
     resets_of,
 )
-from resetrl.analysis.report import report
+from resetrl.analysis.report import ROOT, report
 from resetrl.ask import choose_resets
 from resetrl.errors import ConfigError, ResetrlError
 from resetrl.estimate import Estimate
@@ -31,9 +31,6 @@ from resetrl.run.blame import naming_components
 from resetrl.run.build import build_component, build_inference, start_policy
 from resetrl.run.rollouts import read_groups, write_groups
 from resetrl.types import Group, StepRecord, Update
-
-ROOT = "localizations"
-"""Where fresh resets are kept, below the current folder."""
 
 
 def run_fresh(

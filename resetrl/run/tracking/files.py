@@ -26,6 +26,17 @@ def write_atomically(path: Path, data: bytes, resume: str = "resume") -> None:
         raise cannot_write(path, error, resume) from error
 
 
+def free_folder(folder: Path) -> Path:
+    """The folder itself or, if it is there already, with the first free number behind it.
+
+    Example: `comparisons/mine-by-method-2`
+    """
+    free, number = folder, 2
+    while free.exists():
+        free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return free
+
+
 def cannot_write(path: Path, error: OSError, resume: str = "resume") -> ResetrlError:
     """The error of a file that the disk refuses, with the way to go on."""
     return ResetrlError(
