@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -112,6 +109,10 @@ def _load(name: str, manifest: Manifest, split: str) -> Iterator[Any]:
 
 def hub_answers() -> bool:
     """Whether the hub, or a mirror that stands for it, answers anything within seconds."""
+    import ssl
+    import urllib.error
+    import urllib.request
+
     from huggingface_hub import constants
 
     try:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import gc
 import logging
 import sqlite3
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,6 +205,9 @@ def _probe(uri: str) -> None:
         finally:
             connection.close()
     elif uri.startswith(("http://", "https://")):
+        import urllib.error
+        import urllib.request
+
         try:
             with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=HTTP_PROBE_SECONDS):
                 pass
@@ -228,8 +229,8 @@ def store_errors() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
-        error = error.reason
+    inner = getattr(error, "reason", None)  # of urllib's URLError
+    error = inner if isinstance(inner, OSError) else error
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
