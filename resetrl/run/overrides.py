@@ -31,5 +31,5 @@ def plugin_paths(value: object) -> list[str]:
     if value is None:
         return []
     if isinstance(value, str):
-        raise ConfigError(f"plugin_paths={value} is no list: write plugin_paths=[{value}]")
+        raise ConfigError(f"plugin_paths={value} is no list: write 'plugin_paths=[{value}]'")
     return [str(path) for path in value]  # type: ignore[attr-defined]
