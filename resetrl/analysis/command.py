@@ -58,7 +58,7 @@ def localization(
 
     For tasks that check steps, such as chain. Of the rollouts that runs have saved: `resetrl
     analyze localization SRPO_RUN RRPO_RUN`. Of a policy: `resetrl analyze localization --fresh
-    RUN selectors=[self_localization,uniform,oracle] draws=4 suffixes=4`.
+    RUN 'selectors=[self_localization,uniform,oracle]' draws=4 suffixes=4`.
     """
     from rich.console import Console
 
@@ -73,7 +73,7 @@ def localization(
         folder = [] if out is None else [f"out={out}"]
         run_fresh([*given, *folder], min_words, print_config=cfg)
         return
-    if not given or any("=" in word for word in given):
+    if not given or any("=" in word and not Path(word).is_dir() for word in given):
         raise ConfigError("give the folders of runs, or --fresh to make resets anew")
     from resetrl.analysis.report import ROOT, check_free, report
     from resetrl.run.names import find_run

@@ -21,6 +21,7 @@ from resetrl.models import LoadedModel
 from resetrl.run.blame import naming_components
 from resetrl.run.build import build_inference, start_policy
 from resetrl.run.data import PromptMaker
+from resetrl.run.progress import announce
 from resetrl.run.rollouts import write_answers
 
 ROOT = "evals"
@@ -83,7 +84,7 @@ def _answer_all(
     meter = Meter(policy.counters, loaded.num_parameters)
     answers = {}
     verb = "goes on" if (folder / ANSWERS).exists() else "starts"
-    console.print(f"[bold]{folder.name}[/] {verb}; everything it writes is in {folder}")
+    announce(console, folder.name, verb, folder)
     with answer_bar(console, policy.counters) as bar:
         for task in tasks:
             inference = build_inference(config, setup.registry, task.task, loaded, policy)

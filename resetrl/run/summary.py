@@ -42,13 +42,17 @@ def print_summary(outcome: Outcome, console: Console) -> None:
     )
     if outcome.budget is not None:
         table.add_row("ended", f"after step {outcome.steps}, with {outcome.budget}")
-    table.add_row("weights", f"{outcome.checkpoint} (hash {outcome.weights_hash})")
-    table.add_row("curve", str(outcome.folder / "learning_curve.png"))
-    table.add_row("resets", f"resetrl show {shlex.quote(str(outcome.folder))}")
-    if outcome.tracking is not None:
-        table.add_row("MLflow", outcome.tracking.command)
     console.print()
-    console.print(table, soft_wrap=True)
+    console.print(table)
+    places = {
+        "weights": f"{outcome.checkpoint} (hash {outcome.weights_hash})",
+        "curve": str(outcome.folder / "learning_curve.png"),
+        "resets": f"resetrl show {shlex.quote(str(outcome.folder))}",
+        "MLflow": "" if outcome.tracking is None else outcome.tracking.command,
+    }
+    for name, place in places.items():
+        if place:  # in one piece, to be copied
+            console.print(f"{name:8}  {place}", markup=False, soft_wrap=True)
 
 
 def _first_accuracy(outcome: Outcome) -> tuple[int, float]:

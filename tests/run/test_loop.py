@@ -159,6 +159,20 @@ def test_a_resumed_run_ends_with_the_gain_and_the_totals_of_the_whole_run(tmp_pa
     assert "total/evaluation_requests" not in told.records[-1].metrics
 
 
+def test_paths_are_said_whole_whatever_is_in_them(tmp_path: Path) -> None:
+    folder = tmp_path / "my run [bold] lr=0.1"
+    registry = load_plugins()
+    console = Console(file=io.StringIO(), width=40)
+    config = compose([*SMALL, "steps=1"], registry)
+    folder.mkdir()
+    outcome = run_trainer(build_trainer(config, folder, registry), config, registry, console)
+    print_summary(outcome, console)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == f"{folder.name} starts; everything it writes is in {folder}"
+    assert f"curve     {folder}/learning_curve.png" in lines
+    assert f"resets    resetrl show '{folder}'" in lines
+
+
 def test_a_resumed_run_keeps_its_distance_to_the_initial_policy(tmp_path: Path) -> None:
     penalty = ["loss.kl=0.1", "learner.lr=0.001"]
     _, whole, told = run(tmp_path / "whole", *penalty)
