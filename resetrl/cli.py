@@ -111,7 +111,7 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[OVERRIDE]...",
+            metavar="OVERRIDE",
             help="Hydra overrides: method=srpo|rrpo|grpo|oracle, task=..., split=1x4, seed=0, "
             "steps=80, learner.lr=2e-4, ... or resume=RUN (its folder, MLflow id, or enough of "
             "its name); @FILE for the overrides a YAML file lists.",

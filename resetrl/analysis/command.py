@@ -23,7 +23,7 @@ def localization(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]... [OVERRIDE]...",
+            metavar="RUN|OVERRIDE",
             help="Folders, MLflow ids, or enough of the names of runs. With --fresh one run at "
             "most, whose newest checkpoint is asked, and hydra overrides.",
         ),

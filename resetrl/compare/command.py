@@ -14,7 +14,7 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN_OR_SWEEP]...",
+            metavar="RUN_OR_SWEEP",
             help="Folders, MLflow ids, or enough of the names of runs or sweeps; all runs of the "
             "experiment if left out.",
         ),

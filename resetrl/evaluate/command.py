@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 ARGUMENTS = typer.Argument(
-    metavar="[RUN] [OVERRIDE]...",
+    metavar="RUN|OVERRIDE",
     help="A run's folder, MLflow id, or enough of its name: its newest checkpoint is taken; and "
     "hydra overrides. Without a run the model is that of model=... (the built-in one if left out).",
 )

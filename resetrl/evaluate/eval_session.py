@@ -46,8 +46,12 @@ def run_eval(arguments: Sequence[str], *, print_config: bool = False) -> Path | 
     context = setup.context(folder, console)
     tags = {**setup.tags, "suite": suite_name(config)}
     with tracked(context, config.tracking, "eval", tags) as tracking:
-        with naming_components(setup.registry):
-            answers = _answer_all(setup, config, tasks, loaded, folder, console)
+        try:
+            with naming_components(setup.registry):
+                answers = _answer_all(setup, config, tasks, loaded, folder, console)
+        except KeyboardInterrupt:
+            console.print("interrupted; the same command goes on where it was")
+            raise
         with console.status("computing intervals"):
             scores = [
                 score_task(label, mine, config.ks, config.seed) for label, mine in answers.items()

@@ -133,7 +133,8 @@ class Setup:
         file = folder / CONFIG_FILE
         if file.exists() and _read_identity(file) != self.identity:
             raise ConfigError(f"{folder} holds the result of something else: choose another out")
-        write_atomically(file, OmegaConf.to_yaml(self.config, resolve=True).encode())
+        text = OmegaConf.to_yaml(self.config, resolve=True)
+        write_atomically(file, text.encode(), resume="out")
         return folder
 
     def context(self, folder: Path, console: Console) -> RunContext:

@@ -38,6 +38,7 @@ from resetrl.run.tracking import (
 from resetrl.run.tracking.command import app
 from resetrl.run.tracking.config import redacted, resolve_uri
 from resetrl.run.tracking.facts import flat_params, mlflow_name, rollouts_table, run_tags
+from resetrl.run.tracking.files import write_atomically
 from resetrl.run.tracking.sender import Delivery, Sender
 from resetrl.run.tracking.spool import RunFile, TrackedRun, read_run
 from resetrl.run.tracking.store import Store
@@ -469,6 +470,12 @@ def test_a_run_whose_id_was_lost_is_found_again_by_its_key(tmp_path: Path, uri: 
     lost = TrackedRun("0" * 32, "run", uri, "resetrl", 1.0)
     first, second = Store(uri).attach(lost), Store(uri).attach(lost)
     assert first == second
+
+
+def test_a_file_in_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResetrlError, match=r"config\.yaml cannot be written \(.*out=.*/file"):
+        write_atomically(tmp_path / "file" / "config.yaml", b"", resume="out")
 
 
 def test_preparing_a_store_twice_makes_one_experiment(uri: str) -> None:

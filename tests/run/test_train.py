@@ -107,6 +107,7 @@ def test_a_finished_run_goes_on_only_if_given_more_steps(uninterrupted, tmp_path
         (["hydra.run.dir=run"], "already holds a run: go on with resume="),
         (["plugin_paths=[absent.py]"], "absent.py does not exist"),
         (["oops"], "'oops' is no override: write key=value"),
+        (["--setps=3"], "is no override: write key=value, setps=3, without dashes"),
     ],
 )
 def test_a_wrong_command_ends_in_one_sentence_and_harms_nothing(uninterrupted, arguments, sentence):
