@@ -91,14 +91,14 @@ def difference(
     )
 
 
-def if_enough(interval: Interval, num_runs: int) -> Interval:
+def if_enough(interval: Estimate, num_runs: int) -> Estimate:
     """A percentile interval, without its ends where there are too few runs for one."""
     if num_runs >= PERCENTILE_RUNS:
         return interval
-    return Interval(interval.estimate, math.nan, math.nan)
+    return Estimate(interval.value, math.nan, math.nan)
 
 
-def _improvement(ours: Sequence[Array], theirs: Sequence[Array]) -> Interval:
+def _improvement(ours: Sequence[Array], theirs: Sequence[Array]) -> Estimate:
     fewest = min(sum(map(len, ours)), sum(map(len, theirs)))
     return if_enough(improvement_interval(ours, theirs), fewest)
 
