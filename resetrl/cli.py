@@ -29,10 +29,30 @@ from resetrl.tiny.command import app as tiny_app
 
 
 class Commands(typer.core.TyperGroup):
-    """Our commands, and those of plugins, which are loaded only if none of ours has the name."""
+    """Our commands, and those of plugins, which are loaded only if none of ours has the name.
+
+    The help lists both; for it plugins are asked for nothing but their commands.
+    """
 
     def get_command(self, context: Any, name: str) -> Any:
         return super().get_command(context, name) or _plugin_command(name)
+
+    def format_help(self, context: Any, formatter: Any) -> None:
+        for name, command in _plugin_commands().items():
+            if name not in self.commands:
+                self.add_command(command, name)
+        super().format_help(context, formatter)
+
+
+def _plugin_commands() -> dict[str, Any]:
+    """The commands of plugins; one that does not load is told, and costs the help nothing else."""
+    from resetrl.plugins import commands_of_plugins
+
+    try:
+        return {name: _as_command(name, *found) for name, found in commands_of_plugins().items()}
+    except PluginError as error:
+        _print_sentence("[bold yellow]warning:[/] ", f"commands of plugins are left out: {error}")
+        return {}
 
 
 def _plugin_command(name: str) -> Any:
@@ -41,32 +61,25 @@ def _plugin_command(name: str) -> Any:
     found = load_plugins().commands.get(name)
     if found is None:
         return None
-    command, source = found
+    return _as_command(name, *found)
+
+
+def _as_command(name: str, command: object, source: object) -> Any:
     if not isinstance(command, typer.Typer):
         raise PluginError(f"command {name!r} of {source} is {command!r}: register a typer.Typer")
-    return typer.main.get_group(command)
+    group = typer.main.get_group(command)
+    group.name = name
+    return group
 
 
 app = typer.Typer(
     cls=Commands,
-    epilog="Plugins may add commands; resetrl plugins list shows what is installed.",
+    epilog="Plugins may add commands; resetrl plugins list shows which are installed.",
     help="Experiments with reset-based reinforcement learning of language models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command("eval")(evaluate)
-app.command("correct")(correct)
-app.command("compare")(compare)
-app.command("diff")(diff)
-app.command("show")(show)
-app.command("theory")(theory)
-app.add_typer(analysis_app, name="analyze")
-app.add_typer(plugins_app, name="plugins")
-app.add_typer(hub_app, name="task")
-app.add_typer(tiny_app, name="tiny")
-app.add_typer(tracking_app, name="tracking")
-
 LAUNCHER_ENVIRONMENT = {**tracking_environment, "TOKENIZERS_PARALLELISM": "false"}
 """Set for libraries that read the environment; nothing of it changes what a run computes."""
 
@@ -98,10 +111,10 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[OVERRIDE]...",
+            metavar="OVERRIDE",
             help="Hydra overrides: method=srpo|rrpo|grpo|oracle, task=..., split=1x4, seed=0, "
-            "steps=80, learner.lr=2e-4, ... or resume=RUN_FOLDER (or an MLflow run id); @FILE for "
-            "the overrides a YAML file lists.",
+            "steps=80, learner.lr=2e-4, ... or resume=RUN (its folder, MLflow id, or enough of "
+            "its name); @FILE for the overrides a YAML file lists.",
         ),
     ] = None,
     multirun: Annotated[
@@ -128,6 +141,19 @@ def train(
     from resetrl.run import command
 
     command.train([*(overrides or []), *context.args], multirun=multirun, cfg=cfg, choices=choices)
+
+
+app.command("eval")(evaluate)
+app.command("correct")(correct)
+app.command("compare")(compare)
+app.command("diff")(diff)
+app.command("show")(show)
+app.command("theory")(theory)
+app.add_typer(analysis_app, name="analyze")
+app.add_typer(plugins_app, name="plugins")
+app.add_typer(hub_app, name="task")
+app.add_typer(tiny_app, name="tiny")
+app.add_typer(tracking_app, name="tracking")
 
 
 def main() -> None:

@@ -45,13 +45,18 @@ PluginPaths = Annotated[
 
 @app.command("list")
 def list_(
+    kind: Annotated[
+        str | None, typer.Argument(help="Only one kind, such as reset_selector.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    kind: Annotated[str | None, typer.Option(help="Only one kind, such as reset_selector.")] = None,
     plugin_path: PluginPaths = None,
 ) -> None:
     """Show every component and method of every plugin, with where each comes from."""
-    if kind is not None and kind not in (*KINDS, "method"):
-        raise ConfigError(f"kind {kind!r} is unknown: choose {', '.join(KINDS)}, method")
+    kinds = (*KINDS, "method")
+    if kind is not None and kind not in kinds:
+        near = difflib.get_close_matches(kind, kinds, n=1)
+        hint = f"did you mean {near[0]}? Kinds are" if near else "choose"
+        raise ConfigError(f"kind {kind!r} is unknown: {hint} {', '.join(kinds)}")
     registry = load_plugins(plugin_path or ())
     components = [component for component in registry if kind in (None, component.kind)]
     methods = list(registry.methods.values()) if kind in (None, "method") else []
@@ -60,7 +65,9 @@ def list_(
         return
     console = Console(highlight=False)
     console.print(_component_table(components, methods))
-    console.print(_plugin_table(registry))
+    if kind is None:
+        console.print()
+        console.print(_plugin_table(registry))
 
 
 @app.command()
@@ -236,22 +243,44 @@ def add_row(table: Table, *cells: str) -> None:
 
 
 def _component_table(components: Sequence[Component], methods: Sequence[MethodPreset]) -> Table:
-    table = _table("kind", "name", "what it does", "from")
+    """A line for each component or family of them, under a heading for each kind."""
+    rows: dict[str, list[tuple[str, str, Source]]] = {}
     families: dict[tuple[str, str], list[Component]] = {}
     for component in components:
         families.setdefault((component.kind, _family(component)), []).append(component)
+    like: dict[type, Component] = {}
     for (kind, family), members in families.items():
         first = members[0]
-        what = first.summary.split(". ")[0].rstrip(".")
+        what = _what(first, like.setdefault(first.cls, first))
         if len(members) > 1:
             what = f"{len(members)} components, such as {first.name}: {what}"
-        source = first.source
-        add_row(table, kind, family, what, f"{source.distribution} {source.version}")
+        rows.setdefault(kind, []).append((family, what, first.source))
     for method in methods:
-        source = method.source
-        where = f"{source.distribution} {source.version}"
-        add_row(table, "method", method.name, method.summary, where)
+        rows.setdefault("method", []).append((method.name, method.summary, method.source))
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    table.add_column()
+    for kind, listed in rows.items():
+        if table.row_count:
+            table.add_row()
+        table.add_row(Text(kind, "bold"))
+        for name, what, source in listed:
+            of_plugin = source.distribution != "resetrl"
+            origin = f" ({source.distribution})" if of_plugin else ""
+            table.add_row(Text(f"  {name}"), Text.assemble(what, (origin, "dim")))
     return table
+
+
+def _what(component: Component, like: Component) -> str:
+    """What a component does; of one like an earlier one only what is other about it."""
+    changed = [
+        f"{name}={json.dumps(value)}"
+        for name, value in component.defaults.items()
+        if like.defaults.get(name) != value
+    ]
+    if changed and like is not component:
+        return f"like {like.name}, with {', '.join(changed)}"
+    return re.split(r"\.\s+(?=[A-Z])", component.summary)[0].rstrip(".")
 
 
 def _family(component: Component) -> str:
@@ -261,10 +290,15 @@ def _family(component: Component) -> str:
 
 
 def _plugin_table(registry: Registry) -> Table:
-    table = _table("plugin", "distribution", "version", "file", "hooks")
+    """What each plugin is, where it lies, and the hooks it has."""
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_row(Text("plugins", "bold"))
     for plugin, source in registry.sources.items():
         hooks = ", ".join(hook.removeprefix("resetrl_") for hook in registry.hooks_of(plugin))
-        add_row(table, plugin, source.distribution, source.version, str(source.file), hooks)
+        about = Text(f"{source.distribution} {source.version}: {hooks}")
+        about.append(f"\n{source.file}", "dim")
+        about.overflow = "fold"
+        table.add_row(Text(f"  {plugin}"), about)
     return table
 
 

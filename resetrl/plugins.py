@@ -239,11 +239,29 @@ def load_plugins(
         source = registry.sources[implementation.plugin_name]
         for name, values in _call(METHODS_HOOK, implementation.function, source).items():
             _add_method(registry, name, values, source)
-    for implementation in getattr(manager.hook, COMMANDS_HOOK).get_hookimpls():
+    _add_commands(registry)
+    return registry
+
+
+def commands_of_plugins() -> Mapping[str, tuple[object, Source]]:
+    """The commands of installed plugins, with nothing else of them; raises PluginError.
+
+    Takes a tenth of the time of `load_plugins`, for a help text.
+    """
+    manager = pluggy.PluginManager("resetrl")
+    manager.add_hookspecs(hookspecs)
+    registry = Registry(manager)
+    for plugin in installed_plugins():
+        _register(registry, plugin)
+    _add_commands(registry)
+    return registry.commands
+
+
+def _add_commands(registry: Registry) -> None:
+    for implementation in getattr(registry.manager.hook, COMMANDS_HOOK).get_hookimpls():
         source = registry.sources[implementation.plugin_name]
         for name, command in _call(COMMANDS_HOOK, implementation.function, source).items():
             _add_command(registry, name, command, source)
-    return registry
 
 
 def _register(registry: Registry, plugin: Plugin) -> None:
@@ -380,6 +398,7 @@ __all__ = [
     "Component",
     "Registry",
     "Source",
+    "commands_of_plugins",
     "list_names",
     "load_plugins",
     "options_of",

@@ -124,13 +124,40 @@ def test_list_shows_a_plugin_that_only_observes(tmp_path: Path) -> None:
 
 
 def test_list_of_one_kind_leaves_the_others_out() -> None:
-    kinds = {c["kind"] for c in json.loads(run("list", "--json", "--kind", "loss"))["components"]}
+    kinds = {c["kind"] for c in json.loads(run("list", "loss", "--json"))["components"]}
     assert kinds == {"loss"}
 
 
 def test_list_of_an_unknown_kind_names_the_kinds() -> None:
-    with pytest.raises(ConfigError, match="kind 'selector' is unknown: choose reset_selector, "):
-        run("list", "--kind", "selector")
+    with pytest.raises(
+        ConfigError, match=r"kind 'selector' is unknown: did you mean reset_selector\? Kinds are"
+    ):
+        run("list", "selector")
+    with pytest.raises(ConfigError, match="kind 'x' is unknown: choose reset_selector, "):
+        run("list", "x")
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_list_has_a_line_for_most_components_at_any_width(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = run("list", "split").splitlines()
+    assert [line.split(maxsplit=1)[0] for line in lines if line[2:3].strip()] == [
+        "split",
+        "1x4",
+        "1x8",
+        "2x4",
+        "grpo",
+    ]
+    assert max(len(line.rstrip()) for line in lines) <= width
+    (other,) = (line for line in lines if line.startswith("  1x8"))
+    assert other.rstrip().endswith("like 1x4, with base=0, resets=[8]")
+
+
+def test_list_says_which_plugin_a_component_is_from() -> None:
+    assert "(resetrl" not in run("list", "engine")
+    assert "(resetrl-example)" in run("list", "reset_selector")
 
 
 def test_info_explains_a_component_and_how_to_choose_it(tmp_path: Path) -> None:

@@ -284,6 +284,16 @@ def test_hook_resetrl_commands_adds_to_the_command_line(install: Install) -> Non
     install("resetrl-one", "my_one", COMMAND)
     assert CliRunner().invoke(cli.app, ["say", "hello"]).output == "hello\n"
     assert "No such command 'sai'" in CliRunner().invoke(cli.app, ["sai"]).output
+    assert re.search(r"│ say +", CliRunner().invoke(cli.app, ["--help"]).output)
+
+
+def test_help_goes_on_without_the_commands_of_a_plugin_that_does_not_load(
+    install: Install,
+) -> None:
+    install("resetrl-one", "my_one", "raise OSError('no disk')")
+    shown = CliRunner().invoke(cli.app, ["--help"])
+    assert "│ train " in shown.output
+    assert "commands of plugins are left out: plugin 'my_one' of resetrl-one" in shown.output
 
 
 def test_a_command_of_another_kind_is_refused(install: Install) -> None:

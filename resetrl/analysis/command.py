@@ -23,9 +23,9 @@ def localization(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]... [OVERRIDE]...",
-            help="Run folders, or enough of their names. With --fresh one run at most, whose "
-            "newest checkpoint is asked, and hydra overrides.",
+            metavar="RUN|OVERRIDE",
+            help="Folders, MLflow ids, or enough of the names of runs. With --fresh one run at "
+            "most, whose newest checkpoint is asked, and hydra overrides.",
         ),
     ] = None,
     fresh: Annotated[
@@ -37,8 +37,9 @@ def localization(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for tables and picture: by default localization, or with --fresh one "
-            "named by what is computed."
+            help="Folder for tables and picture: by default a new one in localizations, or with "
+            "--fresh one named by what is computed.",
+            metavar="FOLDER",
         ),
     ] = None,
     from_step: Annotated[int, typer.Option(help="Leave out steps before this one.", min=0)] = 0,
@@ -57,7 +58,7 @@ def localization(
 
     For tasks that check steps, such as chain. Of the rollouts that runs have saved: `resetrl
     analyze localization SRPO_RUN RRPO_RUN`. Of a policy: `resetrl analyze localization --fresh
-    RUN selectors=[self_localization,uniform,oracle] draws=4 suffixes=4`.
+    RUN 'selectors=[self_localization,uniform,oracle]' draws=4 suffixes=4`.
     """
     from rich.console import Console
 
@@ -72,16 +73,24 @@ def localization(
         folder = [] if out is None else [f"out={out}"]
         run_fresh([*given, *folder], min_words, print_config=cfg)
         return
-    if not given or any("=" in word for word in given):
+    if not given or any("=" in word and not Path(word).is_dir() for word in given):
         raise ConfigError("give the folders of runs, or --fresh to make resets anew")
-    from resetrl.analysis.report import report
-    from resetrl.show.find import find_run
+    from resetrl.analysis.report import ROOT, check_free, report
+    from resetrl.run.names import find_run
+    from resetrl.run.tracking.files import free_folder
 
-    folders = {folder.resolve().name: folder for folder in map(find_run, given)}
+    if out is not None:
+        check_free(out)
+    folders = [find_run(name) for name in given]
+    names = [folder.resolve().name for folder in folders]
     found = {
-        name: _resets(folder, from_step, to_step, min_words) for name, folder in folders.items()
+        name if names.count(name) == 1 else str(folder): _resets(
+            folder, from_step, to_step, min_words
+        )
+        for name, folder in zip(names, folders, strict=True)
     }
-    report(found, out or Path("localization"), Console(highlight=False))
+    name = "-".join(found).replace("/", "-")[:80]
+    report(found, out or free_folder(Path(ROOT) / name), Console(highlight=False))
 
 
 def _resets(folder: Path, from_step: int, to_step: int | None, min_words: int) -> list[Reset]:

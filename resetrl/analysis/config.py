@@ -30,7 +30,7 @@ class LocalizeConfig(AnsweringConfig):
         if not self.selectors or len(set(self.selectors)) < len(self.selectors):
             raise ConfigError(
                 f"selectors is {self.selectors}: give one or several, each once, such as "
-                "selectors=[self_localization,uniform]"
+                "'selectors=[self_localization,uniform]'"
             )
         if self.sampling.temperature == 0:
             raise ConfigError(

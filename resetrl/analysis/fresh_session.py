@@ -18,7 +18,7 @@ from resetrl.analysis.localization import (
     outcome_rates,
     resets_of,
 )
-from resetrl.analysis.report import report
+from resetrl.analysis.report import ROOT, report
 from resetrl.ask import choose_resets
 from resetrl.errors import ConfigError, ResetrlError
 from resetrl.estimate import Estimate
@@ -29,11 +29,9 @@ from resetrl.meter import Meter
 from resetrl.models import LoadedModel
 from resetrl.run.blame import naming_components
 from resetrl.run.build import build_component, build_inference, start_policy
+from resetrl.run.progress import announce
 from resetrl.run.rollouts import read_groups, write_groups
 from resetrl.types import Group, StepRecord, Update
-
-ROOT = "localizations"
-"""Where fresh resets are kept, below the current folder."""
 
 
 def run_fresh(
@@ -55,7 +53,7 @@ def run_fresh(
         fresh = build_fresh(config, setup, task, loaded)
         prompts = held_out_prompts(config, task, loaded)
     folder = setup.open_folder(ROOT, setup.config.task.name)
-    console.print(f"[bold]{folder.name}[/] starts; everything it writes is in {folder}")
+    announce(console, folder.name, "starts", folder)
     context = setup.context(folder, console)
     with tracked(context, config.tracking, "localize", setup.tags) as tracking:
         meter = Meter(fresh.inference.policy.counters, loaded.num_parameters)

@@ -6,14 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resetrl.analysis.plots import write_plot
-from resetrl.analysis.tables import Runs, tables, write_tables
+from resetrl.analysis.tables import TABLES, Runs, tables, write_tables
+from resetrl.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+ROOT = "localizations"
+"""Where both keep what they find, below the current folder."""
+
 WIDTH = 110
 """Columns of the tables at least, so that no interval is broken over two lines."""
+
+
+def check_free(folder: Path) -> None:
+    """Raise ConfigError if the tables of an earlier analysis lie there."""
+    if (folder / TABLES).exists():
+        raise ConfigError(
+            f"--out {folder} holds {TABLES} of an earlier analysis: choose another folder, or move "
+            "it"
+        )
 
 
 def report(runs: Runs, folder: Path, console: Console) -> None:

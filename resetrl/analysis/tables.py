@@ -25,6 +25,9 @@ Runs = Mapping[str, Sequence[Reset]]
 """The resets of each run, by its name."""
 
 
+TABLES = "localization.md"
+
+
 @dataclass(frozen=True)
 class Table:
     """A table as text; the first column names the row."""
@@ -110,7 +113,7 @@ def _deviations(name: str, resets: Sequence[Reset]) -> Table:
 def write_tables(runs: Runs, folder: Path) -> list[Path]:
     """Write the tables as `localization.md` and every reset as a row of `resets.csv`."""
     folder.mkdir(parents=True, exist_ok=True)
-    page, rows = folder / "localization.md", folder / "resets.csv"
+    page, rows = folder / TABLES, folder / "resets.csv"
     page.write_text("\n".join(map(_markdown, tables(runs))), encoding="utf-8")
     with rows.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)

@@ -10,7 +10,7 @@ import numpy as np
 
 from resetrl.compare.bootstrap import iqm_interval, mean_band, mean_interval
 from resetrl.compare.checks import Caution, cautions
-from resetrl.compare.differences import Difference, Finals, difference, with_holm
+from resetrl.compare.differences import Difference, Finals, difference, if_enough, with_holm
 from resetrl.compare.groups import Excluded, Group, group_runs
 from resetrl.compare.records import COSTS, CompareError, Question, RunData
 from resetrl.compare.threshold import Arrival, arrival, median_arrival
@@ -148,7 +148,7 @@ def _result(group: Group, question: Question, window: tuple[float, float]) -> Re
         group=group,
         finals=finals,
         final=mean.clipped(0.0, 1.0) if is_share(question.metric) else mean,
-        iqm=iqm_interval(strata),
+        iqm=if_enough(iqm_interval(strata), len(group.runs)),
         difference=None,
         arrivals=_arrivals(group, question),
         costs=_costs(group),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from resetrl.compare.differences import Difference
+from resetrl.compare.differences import PERCENTILE_RUNS, Difference
 from resetrl.compare.groups import Excluded, Grouping, natural
 from resetrl.compare.permutation import pairs_needed
 from resetrl.compare.records import AXES, COSTS, Question, RunData
@@ -70,11 +70,17 @@ def _few_runs(grouping: Grouping) -> Found:
         for group in grouping.groups
         if min(map(len, group.strata.values())) < FEW
     }
-    listed = "; ".join(f"{label}: {num}" for label, num in least.items())
-    return "Few runs", listed and (
-        f"{listed}; with fewer than {FEW} run seeds an interval is very wide, with one there is "
+    listed = "; ".join(f"{num} of {label}" for label, num in least.items())
+    texts = [
+        f"{listed}: with fewer than {FEW} run seeds an interval is very wide, with one there is "
         "none over run seeds"
-    )
+    ]
+    if any(len(group.runs) < PERCENTILE_RUNS for group in grouping.groups):
+        texts.append(
+            f"with fewer than {PERCENTILE_RUNS} runs the IQM is the mean, and neither IQM nor "
+            "P(better) has an interval that means anything"
+        )
+    return "Few runs", "; ".join(texts[not least :])
 
 
 def _no_spread(

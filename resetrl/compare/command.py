@@ -14,9 +14,9 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN_OR_SWEEP]...",
-            help="Folders, MLflow ids or names of runs or sweeps; all runs of the experiment if "
-            "left out.",
+            metavar="RUN_OR_SWEEP",
+            help="Folders, MLflow ids, or enough of the names of runs or sweeps; all runs of the "
+            "experiment if left out.",
         ),
     ] = None,
     where: Annotated[
@@ -102,7 +102,7 @@ def compare(
 
 
 def diff(
-    run_a: Annotated[str, typer.Argument(help="A run's folder, MLflow id or name.")],
+    run_a: Annotated[str, typer.Argument(help="A run's folder, MLflow id, or enough of its name.")],
     run_b: Annotated[str, typer.Argument(help="Another one.")],
     uri: Annotated[str, typer.Option(help="The MLflow store.")] = STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with everything.")] = False,

@@ -23,6 +23,11 @@ Finals = Mapping[Stratum, Array]
 """The value of each run that counts, by stratum and in the order of `group.strata`."""
 
 
+PERCENTILE_RUNS = 4
+"""Fewer runs than these have no percentile interval: it cannot leave their range, and their
+interquartile mean is their mean, whose own interval would contradict it."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """A group minus its baseline, which `baseline` names.
@@ -55,10 +60,10 @@ def difference(
             p=shuffle_p(pooled[:1], pooled[1:]),
             p_holm=math.nan,
             p_floor=0.0,
-            improvement=improvement_interval(pooled[:1], pooled[1:]),
+            improvement=_improvement(pooled[:1], pooled[1:]),
         )
     ours, theirs = ([each[s] for s in common] for each in (finals, base_finals))
-    improvement = improvement_interval(ours, theirs)
+    improvement = _improvement(ours, theirs)
     paired = [pairs for s in common if (pairs := _pairs(group, finals, base, base_finals, s))]
     if not paired:
         return Difference(
@@ -84,6 +89,18 @@ def difference(
         num_pairs=num_pairs,
         num_problems=min(0 if each is None else each.shape[1] for each in by_problem),
     )
+
+
+def if_enough(interval: Estimate, num_runs: int) -> Estimate:
+    """A percentile interval, without its ends where there are too few runs for one."""
+    if num_runs >= PERCENTILE_RUNS:
+        return interval
+    return Estimate(interval.value, math.nan, math.nan)
+
+
+def _improvement(ours: Sequence[Array], theirs: Sequence[Array]) -> Estimate:
+    fewest = min(sum(map(len, ours)), sum(map(len, theirs)))
+    return if_enough(improvement_interval(ours, theirs), fewest)
 
 
 def with_holm(differences: Sequence[Difference | None]) -> list[Difference | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +11,12 @@ from typing import Any
 
 from resetrl.compare.records import CompareError
 from resetrl.errors import ResetrlError
+from resetrl.run.names import runs_below
 from resetrl.run.rollouts import evaluation_file, read_evaluation
 from resetrl.run.tracking.facts import mlflow_name
 from resetrl.run.tracking.journal import JOURNAL, is_being_written, read_journal
 from resetrl.run.tracking.query import History
-from resetrl.run.tracking.spool import RUN_FILE, read_run
-
-CONFIG_FILE = "config.yaml"
-SWEEP_FILE = "sweep.json"
-DEPTH = 4
-"""How far below a sweep's folder its runs may lie."""
+from resetrl.run.tracking.spool import RUN_FILE, SWEEP_FILE, read_run
 
 SCORES = {"eval/accuracy": "correct", "eval/reward": "reward"}
 """The metrics that are means over problems, and what the answers call them."""
@@ -69,15 +64,7 @@ def run_folders(folder: Path) -> list[Path]:
     """The folder if it is a run's, else the runs below it; raises CompareError if there is none."""
     if (folder / JOURNAL).is_file():
         return [folder]
-    found: list[Path] = []
-    for path, names, files in os.walk(folder):
-        here = Path(path)
-        is_run = here != folder and (RUN_FILE in files or CONFIG_FILE in files)
-        if is_run:
-            found.append(here)
-        if is_run or len(here.relative_to(folder).parts) >= DEPTH:
-            names.clear()
-        names[:] = sorted(name for name in names if not name.startswith("."))
+    found = list(runs_below(folder))
     if not found and (folder / RUN_FILE).is_file():
         found = [folder]
     if not found:

@@ -49,7 +49,9 @@ class Group:
 
     @property
     def label(self) -> str:
-        return ", ".join(self.values)
+        """`grpo, 1x4`, and `grpo` of a method and a split that are both called so."""
+        is_one = len(set(self.values)) == 1 and not self.values[0].isdecimal()
+        return self.values[0] if is_one else ", ".join(self.values)
 
     @property
     def runs(self) -> tuple[RunData, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from resetrl.compare.folders import (
     SCORES,
@@ -19,9 +19,9 @@ from resetrl.compare.folders import (
     run_folders,
 )
 from resetrl.compare.records import COSTS, CompareError, Question, RunData
-from resetrl.errors import ResetrlError
-from resetrl.plugins import list_names
-from resetrl.run.tracking.config import TrackingConfig, redacted
+from resetrl.errors import ResetrlError, list_names
+from resetrl.run.names import find_run, folders_here, is_id, matching
+from resetrl.run.tracking.config import TrackingConfig, redacted, resolve_uri, sqlite_path
 from resetrl.run.tracking.facts import RUN_FOLDER_TAG
 from resetrl.run.tracking.query import (
     CONNECTIONS,
@@ -107,8 +107,8 @@ class Finder:
     def find(self) -> list[FoundRun]:
         """All runs that the request names, each once."""
         request = self.request
-        folders = [Path(name) for name in request.names if Path(name).is_dir()]
-        others = [name for name in request.names if not Path(name).is_dir()]
+        named = {name: self._named(name) for name in request.names}
+        folders = [found for found in named.values() if isinstance(found, Path)]
         if folders and request.where:
             raise CompareError(
                 f"--where filters runs of an MLflow store, {folders[0]} is a folder: leave out one"
@@ -116,7 +116,7 @@ class Finder:
         for folder in folders:
             self.cells += cells_without_run(folder)
         found = [read_folder(run, self.metrics) for each in folders for run in run_folders(each)]
-        stored = [run for name in others for run in self._named(name)]
+        stored = [run for runs in named.values() if not isinstance(runs, Path) for run in runs]
         if not request.names:
             stored = self._all()
         known = {run.run_id: run for run in stored}
@@ -126,14 +126,14 @@ class Finder:
         return list({run.run_id or str(run.folder): run for run in [*found, *self.cells]}.values())
 
     def one(self, name: str) -> FoundRun:
-        """The run of a folder or an MLflow id, for which no sweep will do."""
-        if Path(name).is_dir():
-            folders = run_folders(Path(name))
-            _only_one(name, [folder.name for folder in folders])
+        """The run of a folder, an MLflow id or a name, for which no sweep will do."""
+        found = self._named(name)
+        if isinstance(found, Path):
+            folders = run_folders(found)
+            _only_one(name, [str(folder) for folder in folders])
             return read_folder(folders[0], self.metrics)
-        stored = self._named(name)
-        _only_one(name, [run.name for run in stored])
-        return self._complete(*stored)[0]
+        _only_one(name, [run.tags.get(RUN_FOLDER_TAG) or run.run_id for run in found])
+        return self._complete(*found)[0]
 
     def answers(self, run: FoundRun, step: int, is_last: bool) -> Answers:
         """The answers of an evaluation: from the run's folder if it is here, else from MLflow."""
@@ -157,24 +157,32 @@ class Finder:
             )
         return found
 
-    def _named(self, name: str) -> list[StoredRun]:
-        """The run of that id, the runs of the sweep of that id or name, or those of that name."""
-        if "/" in name:
-            raise CompareError(f"{name} is no folder: give that of a run or a sweep, or its name")
-        if re.fullmatch("[0-9a-f]{32}", name):
+    def _named(self, name: str) -> Path | list[StoredRun]:
+        """A folder, or the run of that id, the runs of a sweep, or those of that name.
+
+        What the store has under the whole name comes before folders that `find_run` knows.
+        """
+        if Path(name).is_dir():
+            return Path(name)
+        if is_id(name):
             run = self.query.run(name)
             if run is None:
                 raise CompareError(
                     f"run {name} is not in {redacted(self.query.uri)}: name its store with --uri"
                 )
             return self._sweep(run) or [run]
+        if not matching(name, folders_here(and_sweeps=True)) or self.request.where:
+            return self._stored(name) or self._unknown(name)
+        database = sqlite_path(resolve_uri(self.request.uri, Path.cwd()))
+        is_there = database is None or database.is_file()
+        return (is_there and self._stored(name)) or find_run(name, self.request.uri, or_sweep=True)
+
+    def _stored(self, name: str) -> list[StoredRun]:
+        """The runs of the sweeps of a name, or those of that name."""
         parents = self.query.search([f"tags.`{SWEEP_TAG}` = {quoted(name)}"], None)
         if parents:
             return [run for parent in parents for run in self._sweep(parent)]
-        found = self._search(f"attributes.run_name = {quoted(name)}")
-        if not found:
-            raise CompareError(f"{name} is no folder, and {self._unknown()}")
-        return found
+        return self._search(f"attributes.run_name = {quoted(name)}")
 
     def _sweep(self, parent: StoredRun) -> list[StoredRun]:
         """The runs of a sweep; its cells without a run are noted, if its folder is here."""
@@ -185,14 +193,15 @@ class Finder:
             self.cells += cells_without_run(Path(folder)) if folder else []
         return children
 
-    def _unknown(self) -> str:
+    def _unknown(self, name: str) -> NoReturn:
         named = self.query.search([f"tags.`{SWEEP_TAG}` != ''"], None)
         sweeps = sorted({run.tags[SWEEP_TAG] for run in named})
         listed = f" (sweeps there: {', '.join(sweeps)})" if sweeps else ""
-        matching = f" that matches {self.request.where!r}" if self.request.where else ""
-        return (
-            f"no sweep, run name or run id of {redacted(self.query.uri)}{matching}{listed}: name "
-            "a run folder, or the store with --uri"
+        that_match = f" that matches {self.request.where!r}" if self.request.where else ""
+        raise CompareError(
+            f"{name} is no folder, and no sweep, run name or run id of "
+            f"{redacted(self.query.uri)}{that_match}{listed}: name a run folder, or the store with "
+            "--uri"
         )
 
     def _search(self, condition: str) -> list[StoredRun]:
@@ -233,8 +242,8 @@ class Finder:
 
 def _only_one(name: str, found: Sequence[str]) -> None:
     if len(found) > 1:
-        listed = ", ".join(found[:4])
-        raise CompareError(f"{name} is {len(found)} runs ({listed}, ...): name one of them")
+        listed = list_names(found, most=8)
+        raise CompareError(f"{name} is {len(found)} runs ({listed}): name one of them")
 
 
 def _is_parent(run: StoredRun, runs: Mapping[str, StoredRun]) -> bool:

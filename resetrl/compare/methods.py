@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from resetrl.compare.analysis import Comparison
 from resetrl.compare.bootstrap import RESAMPLES
+from resetrl.compare.differences import PERCENTILE_RUNS
 from resetrl.compare.records import AXES
 from resetrl.compare.tables import value_name
 
@@ -21,7 +22,8 @@ def methods(comparison: Comparison) -> list[str]:
         f"resamples of the runs{within}, corrected for their narrowness in small samples. A "
         "percentile interval of few runs is too narrow: it cannot leave the range of the runs.",
         f"IQM: mean of the middle half of the runs; percentile interval of {RESAMPLES:,} "
-        "resamples, as in rliable (Agarwal et al., arXiv 2108.13264).",
+        "resamples, as in rliable (Agarwal et al., arXiv 2108.13264), of "
+        f"{PERCENTILE_RUNS} runs or more.",
     ]
     found = [each.difference for each in comparison.results if each.difference is not None]
     if any(each.num_problems for each in found):

@@ -101,16 +101,6 @@ def check_free(folder: Path) -> None:
         )
 
 
-def free_folder(name: str) -> Path:
-    """`comparisons/NAME`, with a number behind it if there is one already."""
-    folder = Path("comparisons") / name
-    number = 2
-    while folder.exists():
-        folder = Path("comparisons") / f"{name}-{number}"
-        number += 1
-    return folder
-
-
 def write_files(folder: Path, made: Mapping[str, bytes]) -> list[Path]:
     """Write the files into a folder that `check_free` has found free; the report comes last.
 

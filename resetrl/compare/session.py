@@ -16,10 +16,11 @@ from resetrl import __version__
 from resetrl.compare.analysis import Comparison, compare_runs
 from resetrl.compare.load import Parent, Request, load
 from resetrl.compare.records import CompareError, Question
-from resetrl.compare.report import check_free, free_folder, make_files, read_report, write_files
+from resetrl.compare.report import check_free, make_files, read_report, write_files
 from resetrl.compare.show import print_comparison
 from resetrl.errors import ResetrlError
 from resetrl.run.tracking.facts import mlflow_name
+from resetrl.run.tracking.files import free_folder
 from resetrl.run.tracking.query import RunQuery
 
 
@@ -42,7 +43,7 @@ def compare_from_store(
             "version": __version__,
         }
     )
-    folder = out or free_folder(_name(request, question))
+    folder = out or free_folder(Path("comparisons") / _name(request, question))
     comparison = compare_runs(loaded.runs, question)
     paths = _publish(comparison, folder, console)
     if loaded.parent is not None:

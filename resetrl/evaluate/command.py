@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 ARGUMENTS = typer.Argument(
-    metavar="[RUN] [OVERRIDE]...",
-    help="A run's folder or MLflow run id, whose newest checkpoint is taken, and hydra overrides; "
-    "without a run the model is that of model=... (the built-in one if left out).",
+    metavar="RUN|OVERRIDE",
+    help="A run's folder, MLflow id, or enough of its name: its newest checkpoint is taken; and "
+    "hydra overrides. Without a run the model is that of model=... (the built-in one if left out).",
 )
 CFG = typer.Option("--cfg", help="Print the composed configuration and stop.")
 
@@ -21,7 +21,7 @@ def evaluate(
     """Answer held-out problems: greedy pass@1, pass@k, maj@k, with intervals. Can be resumed.
 
     Examples: `resetrl eval runs/2026-01-31_12-00-00-srpo-seed0`, `resetrl eval RUN suite=offline`,
-    `resetrl eval model=smollm2 task=reasoning_gym/gcd problems=20 samples=4 k=[1,4]`.
+    `resetrl eval model=smollm2 task=reasoning_gym/gcd problems=20 samples=4 'k=[1,4]'`.
     """
     from resetrl.evaluate.eval_session import run_eval
 

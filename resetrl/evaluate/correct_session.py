@@ -28,6 +28,7 @@ from resetrl.models import LoadedModel
 from resetrl.prompts import verification_ids
 from resetrl.run.blame import naming_components
 from resetrl.run.build import build_component, build_inference, start_policy
+from resetrl.run.progress import announce
 from resetrl.run.rollouts import saved_answer, write_answers
 from resetrl.run.tracking import Tracking
 from resetrl.types import Prompt
@@ -51,7 +52,7 @@ def run_correct(arguments: Sequence[str], *, print_config: bool = False) -> Path
         prompts = held_out_prompts(config, task, loaded)
     names = (setup.config.task.name, setup.config.reset_selector.name, config.stop)
     folder = setup.open_folder(ROOT, "-".join(names))
-    console.print(f"[bold]{folder.name}[/] starts; everything it writes is in {folder}")
+    announce(console, folder.name, "starts", folder)
     context = setup.context(folder, console)
     with tracked(context, config.tracking, "correct", setup.tags) as tracking:
         counters = corrector.inference.policy.counters

@@ -21,6 +21,7 @@ from resetrl.models import LoadedModel
 from resetrl.run.blame import naming_components
 from resetrl.run.build import build_inference, start_policy
 from resetrl.run.data import PromptMaker
+from resetrl.run.progress import announce
 from resetrl.run.rollouts import write_answers
 
 ROOT = "evals"
@@ -45,8 +46,12 @@ def run_eval(arguments: Sequence[str], *, print_config: bool = False) -> Path | 
     context = setup.context(folder, console)
     tags = {**setup.tags, "suite": suite_name(config)}
     with tracked(context, config.tracking, "eval", tags) as tracking:
-        with naming_components(setup.registry):
-            answers = _answer_all(setup, config, tasks, loaded, folder, console)
+        try:
+            with naming_components(setup.registry):
+                answers = _answer_all(setup, config, tasks, loaded, folder, console)
+        except KeyboardInterrupt:
+            console.print("interrupted; the same command goes on where it was")
+            raise
         with console.status("computing intervals"):
             scores = [
                 score_task(label, mine, config.ks, config.seed) for label, mine in answers.items()
@@ -83,7 +88,7 @@ def _answer_all(
     meter = Meter(policy.counters, loaded.num_parameters)
     answers = {}
     verb = "goes on" if (folder / ANSWERS).exists() else "starts"
-    console.print(f"[bold]{folder.name}[/] {verb}; everything it writes is in {folder}")
+    announce(console, folder.name, verb, folder)
     with answer_bar(console, policy.counters) as bar:
         for task in tasks:
             inference = build_inference(config, setup.registry, task.task, loaded, policy)

@@ -23,7 +23,6 @@ from resetrl.plugins import Registry, load_plugins
 from resetrl.run.build import InferenceConfig, check_engine
 from resetrl.run.checkpoint import weights_hash
 from resetrl.run.compose import (
-    CONFIG_FILE,
     Primary,
     compose,
     flat_dict,
@@ -32,6 +31,7 @@ from resetrl.run.compose import (
 )
 from resetrl.run.context import RunContext
 from resetrl.run.data import PromptMaker
+from resetrl.run.names import CONFIG_FILE
 from resetrl.run.overrides import plain_values, plugin_paths
 from resetrl.run.tracking.files import write_atomically
 from resetrl.run.trained import TrainedRun, open_run
@@ -133,7 +133,8 @@ class Setup:
         file = folder / CONFIG_FILE
         if file.exists() and _read_identity(file) != self.identity:
             raise ConfigError(f"{folder} holds the result of something else: choose another out")
-        write_atomically(file, OmegaConf.to_yaml(self.config, resolve=True).encode())
+        text = OmegaConf.to_yaml(self.config, resolve=True)
+        write_atomically(file, text.encode(), resume="out")
         return folder
 
     def context(self, folder: Path, console: Console) -> RunContext:
@@ -196,12 +197,17 @@ def held_out_prompts(config: AnsweringConfig, task: Task, loaded: LoadedModel) -
 
 def _split_run(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The run, given bare or as `run=`, and the overrides."""
-    named = [word for word in arguments if "=" not in word and word[:1] not in "+~"]
+    named = [word for word in arguments if _is_run(word)]
     named += [word.removeprefix("run=") for word in arguments if word.startswith("run=")]
     if len(named) > 1:
         raise ConfigError(f"{named[0]} and {named[1]} are two runs: give one at a time")
     overrides = [word for word in arguments if word not in named and not word.startswith("run=")]
     return (named[0] if named else ""), overrides
+
+
+def _is_run(word: str) -> bool:
+    """Whether a word is no override; a folder may have a `=` in its name."""
+    return ("=" not in word or Path(word).is_dir()) and word[:1] not in "+~"
 
 
 def _left_to_run(given: dict[str, object]) -> list[str]:

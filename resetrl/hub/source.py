@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from resetrl.errors import ConfigError, DataError
 from resetrl.hub.manifest import Manifest
 
 SUFFIXES = (".jsonl", ".parquet")
+
+FOLDERS = "task.folder=FOLDER with its files (of a suite suite.folder=FOLDER)"
+
+_PROBE_SECONDS = 5.0
 
 _BATCH = 1000
 """Rows taken from `datasets` at once: one by one they take twenty times as long."""
@@ -72,29 +77,81 @@ def _load(name: str, manifest: Manifest, split: str) -> Iterator[Any]:
             f"task {name} names no revision of {manifest.hub}: run `resetrl task pin` on its "
             "manifest, which takes the hub's newest, and give the file it writes as task.pin"
         )
+    answers = hub_answers()
     at_revision = f"hf://datasets/{manifest.hub}@{manifest.revision}"
     try:
         if manifest.files:
             form = "json" if manifest.files[0].endswith(".jsonl") else "parquet"
             files = [f"{at_revision}/{file}" for file in manifest.files]
-            yield datasets.load_dataset(form, data_files=files, split="train")
+            with _from_cache(not answers):
+                data = datasets.load_dataset(form, data_files=files, split="train")
+            yield data
             return
         for subset in manifest.subsets or [None]:  # type: ignore[list-item]  # the default one
-            yield datasets.load_dataset(
-                manifest.hub, subset, split=split, revision=manifest.revision
-            )
+            with _from_cache(not answers):
+                data = datasets.load_dataset(
+                    manifest.hub, subset, split=split, revision=manifest.revision
+                )
+            yield data
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        if not answers:
+            raise DataError(
+                f"task {name}: the hub does not answer, and {manifest.hub} at revision "
+                f"{str(manifest.revision)[:12]} was not downloaded before: connect, or give "
+                f"{FOLDERS}"
+            ) from error
         raise DataError(
             f"task {name}: the hub does not give {manifest.hub} at revision "
             f"{str(manifest.revision)[:12]} ({_reason(error)}): connect, accept its terms and log "
-            "in with `hf auth login` if it is gated, or give task.folder=FOLDER with its files"
+            f"in with `hf auth login` if it is gated, or give {FOLDERS}"
         ) from error
+
+
+def hub_answers() -> bool:
+    """Whether the hub, or a mirror that stands for it, answers anything within seconds."""
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    from huggingface_hub import constants
+
+    try:
+        with urllib.request.urlopen(constants.ENDPOINT, timeout=_PROBE_SECONDS):
+            return True
+    except urllib.error.HTTPError as error:  # an answer; what it forbids is the client's to say
+        error.close()
+        return True
+    except urllib.error.URLError as error:
+        return isinstance(error.reason, ssl.SSLError)  # the client may have other certificates
+    except OSError:
+        return False
+
+
+@contextmanager
+def _from_cache(wanted: bool) -> Iterator[None]:
+    """Have the hub's client read what it downloaded before, and not ask again for half a minute.
+
+    It is switched in its constants: it reads the environment only once, when it is imported.
+    """
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or wanted
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def newest_revision(name: str, manifest: Manifest) -> str:
     """The commit the hub has now; raises DataError."""
     from huggingface_hub import HfApi
 
+    if not hub_answers():
+        raise DataError(
+            f"task {name}: the hub does not answer, so the revision of {manifest.hub} is not "
+            "known: connect, or give --folder with its files"
+        )
     try:
         return str(HfApi().dataset_info(manifest.hub).sha)
     except (OSError, ValueError, RuntimeError) as error:

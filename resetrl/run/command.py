@@ -30,8 +30,10 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
     """Compose, then train, resume, sweep, or only print."""
     console = Console(highlight=False)
     overrides = expand(overrides)
+    # Taken as it stands, because a folder may have any name: hydra's grammar is for values.
+    resume = next((o.partition("=")[2] for o in overrides if o.startswith("resume=")), None)
+    overrides = [item for item in overrides if not item.startswith("resume=")]
     given = plain_values(overrides)
-    resume = given.pop("resume", None)
     if multirun and cfg:
         raise ConfigError("--cfg prints one configuration: leave out -m and give one value a key")
     if multirun and not choices:
@@ -47,8 +49,7 @@ def train(overrides: Sequence[str], *, multirun: bool, cfg: bool, choices: bool)
         sweep(overrides, console)
         return
     if resume is not None:
-        kept = [item for item in overrides if not item.startswith("resume=")]
-        _resume(str(resume), kept, console)
+        _resume(resume, overrides, console)
         return
     for key in given:
         if key.startswith("sweep."):
@@ -77,7 +78,7 @@ def _start(overrides: Sequence[str], registry: Registry, console: Console) -> No
 
 
 def _resume(where: str, overrides: Sequence[str], console: Console) -> None:
-    folder = find_folder(where, overrides, "resume")
+    folder = find_folder(where, overrides)
     config = load_config(folder, overrides)
     registry = load_plugins(plugin_paths(config.get("plugin_paths")))
     with joined() as ranks:

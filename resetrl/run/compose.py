@@ -29,9 +29,8 @@ from resetrl.method_presets import shipped_methods
 from resetrl.models import ModelConfig
 from resetrl.plugins import KINDS, Component, Registry, list_names
 from resetrl.run.config import RunConfig, component_schema, config_dir
+from resetrl.run.names import CONFIG_FILE
 from resetrl.run.overrides import parsed
-
-CONFIG_FILE = "config.yaml"
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,9 @@ class Evaluation:
 
     `judged[i]` is the rollout of the i-th held-out problem and its verdict; `usage` is what
     drawing and judging them took. `metrics` are what the sampler added
-    (`resetrl.interfaces.SelfEvaluation`), without the prefix `eval/`. `is_last` where the run ends
-    with it, be it by its steps or by a budget.
+    (`resetrl.interfaces.SelfEvaluation`), without the prefix `eval/`; `totals` are what all
+    evaluations of the run have cost with this one, `{"total/evaluation_seconds": 4.1, ...}`.
+    `is_last` where the run ends with it, be it by its steps or by a budget.
     """
 
     step: int
@@ -47,6 +48,7 @@ class Evaluation:
     judged: Sequence[tuple[Rollout, Verdict]]
     usage: PhaseUsage
     metrics: Mapping[str, float] = field(default_factory=dict)
+    totals: Mapping[str, float] = field(default_factory=dict)
     is_last: bool = False
 
     @property

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -17,9 +19,10 @@ from resetrl.errors import CheckpointError, ConfigError
 from resetrl.plugins import Registry, load_plugins
 from resetrl.ranks import ALONE, Ranks
 from resetrl.run.checkpoint import checkpoints, latest_checkpoint
-from resetrl.run.compose import CONFIG_FILE, config_hash, load_config, save_config, to_run_config
+from resetrl.run.compose import config_hash, load_config, save_config, to_run_config
 from resetrl.run.launch import check_manifests, check_processes, joined, run_in_processes
 from resetrl.run.ledger import Ledger
+from resetrl.run.names import CONFIG_FILE
 from resetrl.run.overrides import plugin_paths
 from resetrl.run.tracking import read_journal
 from resetrl.run.tracking.journal import JOURNAL
@@ -48,12 +51,29 @@ class Surroundings:
 
 def start_run(config: DictConfig, folder: Path, given: Surroundings) -> Value:
     """A new run in its own folder; returns what its sweeper wants to know of it."""
-    return _in_its_processes("start", config, folder, given)
+    with _told_how_to_go_on(folder, given):
+        return _in_its_processes("start", config, folder, given)
 
 
 def resume_run(config: DictConfig, folder: Path, given: Surroundings) -> Value:
     """Go on with the run in a folder from its newest checkpoint."""
-    return _in_its_processes("resume", config, folder, given)
+    with _told_how_to_go_on(folder, given):
+        return _in_its_processes("resume", config, folder, given)
+
+
+@contextmanager
+def _told_how_to_go_on(folder: Path, given: Surroundings) -> Iterator[None]:
+    """Say of an interrupted run what goes on with it, if it has come to a checkpoint."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if saved := checkpoints(folder):
+            again = f"resetrl train {shlex.quote(f'resume={folder}')}"
+            text = f"interrupted; {again} goes on from {saved[-1].name}"
+        else:
+            text = "interrupted before the first checkpoint: start it again"
+        given.console.print(text, markup=False, soft_wrap=True)
+        raise
 
 
 def _in_its_processes(how: str, config: DictConfig, folder: Path, given: Surroundings) -> Value:

@@ -68,3 +68,16 @@ class Ledger:
     def metrics(self) -> dict[str, float]:
         """The totals as metrics, `total/generated_tokens` and so on."""
         return {f"total/{name}": value for name, value in asdict(self).items()}
+
+    def step_metrics(self) -> dict[str, float]:
+        """Those of the metrics that a step changes."""
+        evaluation = self.evaluation_metrics()
+        return {name: value for name, value in self.metrics().items() if name not in evaluation}
+
+    def evaluation_metrics(self) -> dict[str, float]:
+        """Those of the metrics that an evaluation changes: `total/evaluation_seconds`, ..."""
+        return {
+            name: value
+            for name, value in self.metrics().items()
+            if name.startswith("total/evaluation_")
+        }

@@ -145,7 +145,7 @@ class Trainer:
             prompts = [self.maker.prompt(problem) for problem in mine]
         record = train_step(step, prompts, self.method, self.session)
         self.ledger.add(record)
-        return dataclasses.replace(record, metrics={**record.metrics, **self.ledger.metrics()})
+        return dataclasses.replace(record, metrics={**record.metrics, **self.ledger.step_metrics()})
 
     def _evaluate(self, step: int, is_last: bool) -> Evaluation:
         """One completion of each held-out problem, and what the sampler makes of them."""
@@ -175,6 +175,7 @@ class Trainer:
             judged=judged,
             usage=usage,
             metrics=metrics,
+            totals=self.ledger.evaluation_metrics(),
             is_last=is_last,
         )
 

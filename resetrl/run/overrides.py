@@ -16,8 +16,11 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
+        key, _, value = str(error.override).lstrip("-").partition("=")
+        dashed = str(error.override).startswith("-") and key
+        example = f"{key}={value or '...'}, without dashes" if dashed else "for example seed=1"
         raise ConfigError(
-            f"{error.override!r} is no override: write key=value, for example seed=1"
+            f"{error.override!r} is no override: write key=value, {example}"
         ) from error
 
 
@@ -31,5 +34,5 @@ def plugin_paths(value: object) -> list[str]:
     if value is None:
         return []
     if isinstance(value, str):
-        raise ConfigError(f"plugin_paths={value} is no list: write plugin_paths=[{value}]")
+        raise ConfigError(f"plugin_paths={value} is no list: write 'plugin_paths=[{value}]'")
     return [str(path) for path in value]  # type: ignore[attr-defined]

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from resetrl.hookspecs import hookimpl
 from resetrl.run.context import Evaluation, RunContext
 from resetrl.types import StepRecord
+
+
+def announce(console: Console, name: str, verb: str, folder: Path) -> None:
+    """Say that something starts or goes on, and where; the path stays in one piece."""
+    where = f" {verb}; everything it writes is in {folder}"
+    console.print(Text.assemble((name, "bold"), where), soft_wrap=True)
 
 
 @dataclass
@@ -27,7 +36,7 @@ class Progress:
     @hookimpl
     def resetrl_run_started(self, run: RunContext) -> None:
         verb = f"resumes after step {run.start_step}" if run.start_step else "starts"
-        run.console.print(f"[bold]{run.name}[/] {verb}; everything it writes is in {run.folder}")
+        announce(run.console, run.name, verb, run.folder)
         self._bar = Bar(
             TextColumn("[bold]step"),
             MofNCompleteColumn(),

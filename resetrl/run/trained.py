@@ -8,11 +8,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from resetrl.errors import CheckpointError
 from resetrl.models import LoadedModel, ModelConfig, load_model
 from resetrl.run.checkpoint import Checkpoint, latest_checkpoint
 from resetrl.run.compose import config_hash, load_config, to_run_config
+from resetrl.run.names import find_run
 from resetrl.run.overrides import plain_values
+from resetrl.run.tracking.config import TrackingConfig
 
 
 @dataclass(frozen=True)
@@ -33,28 +34,19 @@ class TrainedRun:
 
 
 def open_run(where: str, overrides: Sequence[str] = ()) -> TrainedRun:
-    """The run of that folder or MLflow run id.
+    """The run of that folder, MLflow run id or name.
 
-    Raises CheckpointError if there is none, or none with a checkpoint that can be read.
+    Raises ConfigError if there is none, CheckpointError if it has no checkpoint that can be read.
     """
-    folder = find_folder(where, overrides, "run")
+    folder = find_folder(where, overrides)
     config = load_config(folder, [])
     return TrainedRun(folder, config, latest_checkpoint(folder, config_hash(config)))
 
 
-def find_folder(where: str, overrides: Sequence[str], key: str) -> Path:
-    """The run folder that `key=where` names, by path or by MLflow run id.
+def find_folder(where: str, overrides: Sequence[str]) -> Path:
+    """The folder of a run by whatever name, which the store of `tracking.uri` may know.
 
-    An id is looked up in the store that the override `tracking.uri` names, or in the default one.
+    Raises ConfigError if there is none, or more than one.
     """
-    if Path(where).is_dir():
-        return Path(where).resolve()
-    if len(where) == 32 and all(letter in "0123456789abcdef" for letter in where):
-        from resetrl.run.tracking import TrackingConfig, find_run_folder
-
-        uri = plain_values(overrides).get("tracking.uri", TrackingConfig().uri)
-        return find_run_folder(where, str(uri))
-    raise CheckpointError(
-        f"{key}={where}: there is no such folder, and it is no MLflow run id (32 hexadecimal "
-        "digits); give a run folder such as runs/2026-01-31_12-00-00-srpo-seed0"
-    )
+    uri = plain_values(overrides).get("tracking.uri", TrackingConfig.uri)
+    return find_run(where, str(uri)).resolve()

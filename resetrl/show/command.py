@@ -11,7 +11,7 @@ import typer
 def show(
     run: Annotated[
         str,
-        typer.Argument(help="A run's folder, or enough of its name to find it below runs/."),
+        typer.Argument(help="A run's folder, MLflow id, or enough of its name."),
     ],
     step: Annotated[
         int | None, typer.Option(help="A saved step; the last one if left out.", min=0)
@@ -39,14 +39,14 @@ def show(
     from rich.text import Text
 
     from resetrl.run.rollouts import saved_steps
-    from resetrl.show.find import ShowError, choose_prompt, find_run, open_step
+    from resetrl.show.find import ShowError, choose_prompt, find_saved, open_step
     from resetrl.show.tree import print_list, print_prompt
     from resetrl.show.view import view_prompt
 
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # model output may not fit the terminal's encoding
     console = Console(highlight=False)
-    folder = find_run(run)
+    folder = find_saved(run)
     if list_prompts:
         if html is not None:
             raise ShowError(

@@ -1,20 +1,17 @@
-"""Finds what the user means: the run, the saved step, the prompt."""
+"""Finds what the user means: the saved step of a run, the prompt."""
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from resetrl.errors import ResetrlError
-from resetrl.run.rollouts import ROLLOUTS, SavedGroup, read_groups, saved_steps
+from resetrl.errors import ResetrlError, list_names
+from resetrl.run.names import find_run, matching, suggest
+from resetrl.run.rollouts import SavedGroup, read_groups, saved_steps
 from resetrl.types import Problem
-
-RUN_ROOTS = ("runs", "multirun")
-"""Where `resetrl train` puts its runs, below the current folder."""
 
 
 class ShowError(ResetrlError):
@@ -49,29 +46,12 @@ class Choice:
     notes: tuple[str, ...]
 
 
-def find_run(name: str, roots: Sequence[Path] = tuple(map(Path, RUN_ROOTS))) -> Path:
-    """The run folder of that path, or the only one below the roots whose name holds `name`.
-
-    A name that is a run's full name, or its end, wins over one that holds it elsewhere.
-    """
-    folder = Path(name)
-    if folder.is_dir():
-        if saved_steps(folder):
-            return folder
+def find_saved(name: str) -> Path:
+    """The folder of a run that has saved rollouts; raises ConfigError or ShowError."""
+    folder = find_run(name)
+    if not saved_steps(folder):
         raise ShowError(_nothing_saved(folder))
-    runs = {run.relative_to(root).as_posix(): run for root in roots for run in _runs_below(root)}
-    matches = _matches(name.strip("/"), runs)
-    if len(matches) == 1:
-        return runs[matches[0]]
-    if matches:
-        raise ShowError(f"run {name!r} could be any of {len(matches)}: {_some(matches)}")
-    if not runs:
-        places = " or ".join(f"{root}/" for root in roots)
-        raise ShowError(
-            f"run {name!r} is no folder, and no run with saved rollouts lies below {places} here: "
-            "give the path of a run folder"
-        )
-    raise ShowError(f"run {name!r} is unknown: {_suggest(name, list(runs))}")
+    return folder
 
 
 def open_step(folder: Path, step: int | None) -> list[PromptTree]:
@@ -85,7 +65,7 @@ def open_step(folder: Path, step: int | None) -> list[PromptTree]:
         nearest = min(files, key=lambda saved: abs(saved - step))
         raise ShowError(
             f"step {step} of {folder.resolve().name} was not saved (the nearest is {nearest}): "
-            f"choose --step {_some([str(saved) for saved in files], most=24)}"
+            f"choose --step {list_names([str(saved) for saved in files], most=24)}"
         )
     return _prompt_trees(step, read_groups(files[step]))
 
@@ -166,7 +146,7 @@ def _first_telling(trees: Sequence[PromptTree]) -> Choice:
         passed = []
     notes = [note]
     if passed:
-        notes.append(f"Passed over: {_some(passed, most=4)}.")
+        notes.append(f"Passed over: {list_names(passed, most=4)}.")
     return Choice(tree, tuple(notes))
 
 
@@ -179,12 +159,12 @@ def why_passed(tree: PromptTree) -> str:
 
 def _by_uid(folder: Path, trees: Sequence[PromptTree], step: int | None, uid: str) -> Choice:
     by_uid = {tree.problem.uid: tree for tree in trees}
-    matches = _matches(uid, by_uid)
+    matches = matching(uid, by_uid)
     if not matches and step is None:
         return _in_earlier_step(folder, trees, uid)
     if not matches:
         raise ShowError(
-            f"prompt {uid!r} is not in step {step}: {_suggest(uid, list(by_uid))}, or leave out "
+            f"prompt {uid!r} is not in step {step}: {suggest(uid, list(by_uid))}, or leave out "
             "--step to search all steps"
         )
     return Choice(by_uid[_only(uid, matches, trees[0].step)], ())
@@ -193,66 +173,27 @@ def _by_uid(folder: Path, trees: Sequence[PromptTree], step: int | None, uid: st
 def _in_earlier_step(folder: Path, last: Sequence[PromptTree], uid: str) -> Choice:
     for step in reversed([saved for saved in saved_steps(folder) if saved < last[0].step]):
         by_uid = {tree.problem.uid: tree for tree in open_step(folder, step)}
-        matches = _matches(uid, by_uid)
+        matches = matching(uid, by_uid)
         if matches:
             note = f"Step {step} is the last saved one with this prompt."
             return Choice(by_uid[_only(uid, matches, step)], (note,))
     known = [tree.problem.uid for tree in last]
     raise ShowError(
         f"prompt {uid!r} is in no saved step of {folder.resolve().name}; of the last one "
-        f"{_suggest(uid, known)}"
+        f"{suggest(uid, known)}"
     )
 
 
 def _only(uid: str, matches: Sequence[str], step: int) -> str:
     if len(matches) > 1:
         raise ShowError(
-            f"prompt {uid!r} could be any of {len(matches)} in step {step}: {_some(matches)}"
+            f"prompt {uid!r} could be any of {len(matches)} in step {step}: {list_names(matches)}"
         )
     return matches[0]
 
 
-def _runs_below(root: Path) -> list[Path]:
-    """Folders with saved rollouts, at most one folder (a sweep) between them and the root."""
-    found = {path.parent for pattern in ("*", "*/*") for path in root.glob(f"{pattern}/{ROLLOUTS}")}
-    return sorted(folder for folder in found if saved_steps(folder))
-
-
-def _matches(wanted: str, names: Iterable[str]) -> list[str]:
-    """The names meant: the one that is equal, else those that end so, else those that hold it.
-
-    An end that begins a word comes first: of `train-7` and `train-17`, `7` means the former.
-    """
-    names = list(names)
-    for fits in (
-        [name for name in names if name == wanted],
-        [name for name in names if re.search(rf"(?<![^\W_]){re.escape(wanted)}$", name)],
-        [name for name in names if name.endswith(wanted)],
-        [name for name in names if wanted in name],
-    ):
-        if fits:
-            return fits
-    return []
-
-
 def _nothing_saved(folder: Path) -> str:
-    below = _runs_below(folder) if folder.is_dir() else []
-    if below:
-        return (
-            f"{folder} is no run but holds {len(below)}: "
-            f"{_some([str(run) for run in below])}; choose one"
-        )
     return (
         f"{folder} has no saved rollouts: give the folder of a run that has finished a step due "
         "for saving (save_rollouts_every=... of `resetrl train`)"
     )
-
-
-def _suggest(wanted: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"choose {_some(names)}"
-
-
-def _some(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -14,8 +14,9 @@ from omegaconf import DictConfig
 from resetrl.errors import ConfigError
 from resetrl.plugins import KINDS, Registry
 from resetrl.run.compose import MAY_CHANGE_ON_RESUME, compose_all
+from resetrl.run.names import folder_of_id, is_id
 from resetrl.run.overrides import parsed, plain_values, plugin_paths
-from resetrl.run.tracking import TrackingConfig, find_run_folder, runs_below
+from resetrl.run.tracking import TrackingConfig, runs_below
 from resetrl.run.tracking.spool import SWEEP_FILE
 from resetrl.sweep.record import SweepRecord, read_sweep
 
@@ -156,9 +157,9 @@ def _find(where: str, overrides: Sequence[str]) -> Path:
     for folder in (Path(where), FOLDER / where):
         if folder.is_dir():
             return folder
-    if re.fullmatch("[0-9a-f]{32}", where):
+    if is_id(where):
         uri = plain_values(overrides).get("tracking.uri", TrackingConfig().uri)
-        return find_run_folder(where, str(uri))
+        return folder_of_id(where, str(uri))
     names = sorted((file.parent.name for file in FOLDER.glob(f"*/{SWEEP_FILE}")), reverse=True)
     known = f"the sweeps here are {', '.join(names[:8])}" if names else f"{FOLDER} holds none"
     raise ConfigError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from resetrl.analysis.localization import (
     resets_of,
     uniform_rates,
 )
-from resetrl.errors import ResetrlError
+from resetrl.errors import ConfigError, ResetrlError
 from resetrl.run.rollouts import SavedGroup, write_groups
 from resetrl.testing import FakeTask, make_prompt, make_rollout
 from resetrl.types import Group, ResetState, Selection, StepRecord, Update, Verdict
@@ -164,6 +165,27 @@ def test_the_command_prints_and_writes_tables_and_a_picture(run: Path, tmp_path:
         ("a-run", "2", "3"),
     ]
     assert (out / "localization.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_earlier_analysis_is_never_written_over(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        CliRunner().invoke(app, ["localization", str(run)], catch_exceptions=False)
+    assert sorted(path.name for path in Path("localizations").iterdir()) == ["a-run", "a-run-2"]
+    with pytest.raises(ConfigError, match=r"--out localizations/a-run holds localization\.md"):
+        arguments = ["localization", str(run), "--out", "localizations/a-run"]
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def test_two_runs_of_one_name_are_both_there(run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "sweep" / "a-run"
+    shutil.copytree(run, other)
+    arguments = ["localization", str(run), str(other), "--out", str(tmp_path / "out")]
+    CliRunner().invoke(app, arguments, catch_exceptions=False)
+    page = (tmp_path / "out" / "localization.md").read_text(encoding="utf-8")
+    assert f"| {run} |" in page and f"| {other} |" in page
 
 
 def test_a_run_without_known_wrong_thoughts_is_named(run: Path, tmp_path: Path) -> None:

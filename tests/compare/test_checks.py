@@ -36,7 +36,7 @@ def test_runs_left_out_are_named() -> None:
 
 def test_fewer_than_three_runs_are_few() -> None:
     text = said(GRPO + SRPO[:2], "Few runs")
-    assert text.startswith("srpo: 2; with fewer than 3 run seeds")
+    assert text.startswith("2 of srpo: with fewer than 3 run seeds")
 
 
 def test_runs_that_are_all_alike_are_no_certainty() -> None:

@@ -13,11 +13,11 @@ from resetrl.compare.records import CompareError, Question
 from resetrl.compare.report import (
     NAMES,
     check_free,
-    free_folder,
     make_files,
     read_report,
     write_files,
 )
+from resetrl.run.tracking.files import free_folder
 
 
 @pytest.fixture(scope="module")
@@ -117,9 +117,10 @@ def test_a_folder_without_name_is_never_taken_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert free_folder("a") == Path("comparisons/a")
+    folder = Path("comparisons/a")
+    assert free_folder(folder) == folder
     (tmp_path / "comparisons" / "a").mkdir(parents=True)
-    assert free_folder("a") == Path("comparisons/a-2")
+    assert free_folder(folder) == Path("comparisons/a-2")
 
 
 @pytest.mark.parametrize(

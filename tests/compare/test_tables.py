@@ -35,7 +35,7 @@ def test_rows_say_what_was_found(comparison: Comparison) -> None:
     values, differences, times, costs = (table.rows for table in tables(comparison))
     assert [row[:2] for row in values] == [("grpo_50%", "3"), ("a|b", "3")]
     assert values[0][2].startswith("0.620 [0.57")
-    assert differences == (("a|b", "+0.200 [+0.200, +0.200]", "0.250", "1.00 [1.00, 1.00]", "3"),)
+    assert differences == (("a|b", "+0.200 [+0.200, +0.200]", "0.250", "1.00 [n/a]", "3"),)
     assert times[0] == ("grpo_50%", "0 of 3", "> 20 [> 20, > 20]")
     assert times[1] == ("a|b", "2 of 3", "20 [20, > 20]")
     assert costs[0] == ("grpo_50%", "20", "100", "1,000")
@@ -59,6 +59,25 @@ def test_each_baseline_is_named_if_there_are_several() -> None:
     assert [row[:3] for row in table.rows] == [("srpo", "2", "grpo, 2"), ("srpo", "4", "grpo, 4")]
 
 
+def test_fewer_than_four_runs_have_no_percentile_interval_beside_the_means() -> None:
+    for num, iqm in ((3, "0.820 [n/a]"), (4, "0.820 [0.820, 0.820]")):
+        runs = [run_data("srpo", seed, (0.1, 0.82)) for seed in range(num)]
+        found = compare_runs(runs, Question())
+        assert tables(found)[0].rows[0][3] == iqm
+        assert any("the IQM is the mean" in each.text for each in found.cautions) is (num == 3)
+
+
+def test_a_label_that_all_factors_share_is_said_once() -> None:
+    runs = [
+        run_data(method, seed, params={"kind": kind})
+        for method, kind in (("grpo", "grpo"), ("srpo", "1x4"))
+        for seed in range(3)
+    ]
+    found = compare_runs(runs, Question(by=("method", "kind"), baseline="grpo"))
+    assert [result.group.label for result in found.results] == ["grpo", "srpo, 1x4"]
+    assert tables(found)[1].title == "Difference to grpo"
+
+
 def test_markdown_escapes_what_it_would_read(comparison: Comparison) -> None:
     lines = to_markdown(comparison).splitlines()
     assert lines[2:4] == [
@@ -74,7 +93,7 @@ def test_latex_escapes_what_it_would_read(comparison: Comparison) -> None:
     assert "    grpo\\_50\\% & 3 & 0.620 {\\scriptsize [0.57" in text
     assert "& $+$0.200 {\\scriptsize [$+$0.200, $+$0.200]} &" in text
     assert "0 of 3 & $>$ 20 {\\scriptsize [$>$ 20, $>$ 20]} \\\\" in text
-    assert text.startswith("% No spread: the difference of a|b")
+    assert "% No spread: the difference of a|b" in text
     assert text.count("\\begin{tabular}") == text.count("\\bottomrule") == 4
 
 

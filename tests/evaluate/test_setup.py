@@ -114,7 +114,7 @@ def test_a_wrong_suite_is_refused_in_one_sentence(tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nowhere"], "run=nowhere: there is no such folder"),
+        (["nowhere"], "run 'nowhere' is"),
         (["suite=nothing"], r"suite=nothing is unknown: choose offline, paper10$"),
         (["suite=nothing.yaml"], r"suite=nothing.yaml cannot be read: No such file"),
         (["task=chian"], "task=chian is unknown: did you mean chain"),
@@ -143,7 +143,7 @@ def test_a_run_without_a_checkpoint_is_refused(trained_run, tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(ResetrlError, match=r"is no run folder: it has no config\.yaml"):
+    with pytest.raises(ResetrlError, match=r"is no run: it holds no config\.yaml"):
         set_up([str(tmp_path)], EVAL)
 
 

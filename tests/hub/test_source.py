@@ -10,10 +10,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 from published import FOLDER
 
 from resetrl.builtin.rows import file_rows
 from resetrl.errors import ConfigError, DataError
+from resetrl.hub import source
 from resetrl.hub.manifest import read_manifest
 from resetrl.hub.source import files_of, rows_of
 from resetrl.hub.task import Hub
@@ -70,7 +72,34 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> FakeDatasets:
     module.load_dataset = fake.load_dataset  # type: ignore[attr-defined]
     module.exceptions = SimpleNamespace(DatasetsError=Gated)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr(source, "hub_answers", lambda: True)
     return fake
+
+
+def test_a_hub_that_does_not_answer_is_told_at_once_with_the_way_round(
+    hub: FakeDatasets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "hub_answers", lambda: False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    manifest = read_manifest("gsm8k", pins=None)
+    assert list(rows_of("gsm8k", manifest, "test", None))  # downloaded before
+    hub.error = ConnectionError("offline")
+    with pytest.raises(
+        DataError,
+        match=r"task gsm8k: the hub does not answer, and openai/gsm8k at revision 740312add88f was "
+        r"not downloaded before: connect, or give task\.folder=.* suite\.folder=FOLDER",
+    ):
+        Hub("gsm8k").problems("eval")
+    with pytest.raises(DataError, match=r"the revision of openai/gsm8k is not known: connect"):
+        source.newest_revision("gsm8k", manifest)
+    assert constants.HF_HUB_OFFLINE is False
+
+
+def test_a_closed_port_is_no_hub_and_any_answer_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert not source.hub_answers()
+    monkeypatch.setattr(constants, "ENDPOINT", Path(__file__).as_uri())
+    assert source.hub_answers()
 
 
 def test_the_hub_is_read_at_the_pinned_commit(hub: FakeDatasets) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import shutil
 import sys
@@ -9,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from resetrl.errors import CheckpointError, ConfigError
@@ -151,3 +152,29 @@ def test_problem_sets_are_told_apart_by_any_of_their_parts() -> None:
     assert problems_hash(problems) == problems_hash(same)
     assert len({problems_hash(each) for each in (problems, problems[:7], other)}) == 3
     assert problems_hash(problems, 4) != problems_hash(problems[:6], 4)
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "sentence"),
+    [
+        ([], "interrupted before the first checkpoint: start it again\n"),
+        (
+            ["step_000005"],
+            "interrupted; resetrl train 'resume=FOLDER' goes on from step_000005\n",
+        ),
+    ],
+)
+def test_an_interrupted_run_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoints: list[str], sentence: str
+) -> None:
+    def interrupt(*arguments: object) -> float:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "my run"
+    for name in checkpoints:
+        (folder / "checkpoints" / name).mkdir(parents=True)
+    monkeypatch.setattr("resetrl.run.job._in_its_processes", interrupt)
+    console = Console(file=io.StringIO(), width=20)
+    with pytest.raises(KeyboardInterrupt):
+        start_run(OmegaConf.create(), folder, Surroundings(load_plugins(), console))
+    assert console.file.getvalue() == sentence.replace("FOLDER", str(folder))

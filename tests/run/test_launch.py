@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from resetrl.builtin.learners import DeepSpeed, Torch
 from resetrl.errors import ConfigError, ResetrlError
 from resetrl.plugins import load_plugins
-from resetrl.run.compose import CONFIG_FILE, compose, config_hash, load_config, to_run_config
+from resetrl.run.compose import compose, config_hash, load_config, to_run_config
 from resetrl.run.job import Surroundings, resume_run, start_run
 from resetrl.run.launch import check_processes, run_in_processes
 
@@ -187,4 +187,4 @@ def wait_for(folder, *names):
 
 
 def test_the_configuration_says_how_many_processes_made_the_run(together):
-    assert "nproc: 2" in (together / CONFIG_FILE).read_text()
+    assert "nproc: 2" in (together / "config.yaml").read_text()

@@ -18,6 +18,7 @@ from resetrl.run.checkpoint import latest_checkpoint
 from resetrl.run.compose import compose, config_hash
 from resetrl.run.loop import build_trainer, provenance, run_trainer
 from resetrl.run.summary import print_summary
+from resetrl.run.tracking import read_journal
 
 SMALL = [
     "steps=3",
@@ -141,6 +142,35 @@ def test_a_run_that_reaches_no_budget_says_nothing_of_one(tmp_path: Path) -> Non
     _, outcome, _ = run(tmp_path / "run", "steps=1", "stop.after_rollouts=1000")
     assert (outcome.steps, outcome.budget) == (1, None)
     assert "ended" not in summary(outcome)
+
+
+def test_a_resumed_run_ends_with_the_gain_and_the_totals_of_the_whole_run(tmp_path: Path) -> None:
+    _, first, _ = run(tmp_path / "run", "steps=1")
+    _, resumed, told = run(tmp_path / "run", resume=True)
+    before, after = first.evaluations[0].accuracy, resumed.evaluations[-1].accuracy
+    assert f"after 3 steps; {before:.3f} after 0 ({after - before:+.3f})" in summary(resumed)
+
+    metrics = {}
+    for record in read_journal(tmp_path / "run" / "metrics.jsonl"):
+        metrics.update(record.metrics)
+    totals = {name: value for name, value in metrics.items() if name.startswith("total/")}
+    assert totals == resumed.ledger.metrics()
+    assert totals["total/evaluation_requests"] == 4 * 3  # after steps 0, 1, 2 and 3
+    assert "total/evaluation_requests" not in told.records[-1].metrics
+
+
+def test_paths_are_said_whole_whatever_is_in_them(tmp_path: Path) -> None:
+    folder = tmp_path / "my run [bold] lr=0.1"
+    registry = load_plugins()
+    console = Console(file=io.StringIO(), width=40)
+    config = compose([*SMALL, "steps=1"], registry)
+    folder.mkdir()
+    outcome = run_trainer(build_trainer(config, folder, registry), config, registry, console)
+    print_summary(outcome, console)
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == f"{folder.name} starts; everything it writes is in {folder}"
+    assert f"curve     {folder}/learning_curve.png" in lines
+    assert f"resets    resetrl show '{folder}'" in lines
 
 
 def test_a_resumed_run_keeps_its_distance_to_the_initial_policy(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ from resetrl.run.tracking import (
     StoreUnavailable,
     Tracking,
     TrackingConfig,
-    find_run_folder,
     prepare_store,
     read_journal,
     step_record_metrics,
@@ -39,6 +38,7 @@ from resetrl.run.tracking import (
 from resetrl.run.tracking.command import app
 from resetrl.run.tracking.config import redacted, resolve_uri
 from resetrl.run.tracking.facts import flat_params, mlflow_name, rollouts_table, run_tags
+from resetrl.run.tracking.files import write_atomically
 from resetrl.run.tracking.sender import Delivery, Sender
 from resetrl.run.tracking.spool import RunFile, TrackedRun, read_run
 from resetrl.run.tracking.store import Store
@@ -472,17 +472,10 @@ def test_a_run_whose_id_was_lost_is_found_again_by_its_key(tmp_path: Path, uri: 
     assert first == second
 
 
-def test_a_run_folder_is_found_by_mlflow_run_id(tmp_path: Path, uri: str) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    run = TrackedRun("0" * 32, "run", uri, "resetrl", 1.0, tags={"resetrl.run_dir": str(folder)})
-    run_id = Store(uri).attach(run)
-    assert find_run_folder(run_id, uri) == folder
-    folder.rmdir()
-    with pytest.raises(ConfigError, match=f"run {run_id} has its folder .*not on this machine"):
-        find_run_folder(run_id, uri)
-    with pytest.raises(ConfigError, match=r"run ffff was not found in sqlite:.*name its store"):
-        find_run_folder("ffff", uri)
+def test_a_file_in_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResetrlError, match=r"config\.yaml cannot be written \(.*out=.*/file"):
+        write_atomically(tmp_path / "file" / "config.yaml", b"", resume="out")
 
 
 def test_preparing_a_store_twice_makes_one_experiment(uri: str) -> None:

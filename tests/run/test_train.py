@@ -101,12 +101,13 @@ def test_a_finished_run_goes_on_only_if_given_more_steps(uninterrupted, tmp_path
     [
         (["stepz=1"], "stepz is no option of this run: did you mean steps?"),
         (["model=hf", "model.path=nowhere"], "nowhere"),
-        (["resume=nowhere"], "resume=nowhere: there is no such folder"),
+        (["resume=nowhere"], "run 'nowhere' is no folder and no MLflow id"),
         (["resume=run", "seed=3"], "seed cannot change on resume"),
         (["split=2x4", "budget=6"], "exceeds budget=6"),
         (["hydra.run.dir=run"], "already holds a run: go on with resume="),
         (["plugin_paths=[absent.py]"], "absent.py does not exist"),
         (["oops"], "'oops' is no override: write key=value"),
+        (["--setps=3"], "is no override: write key=value, setps=3, without dashes"),
     ],
 )
 def test_a_wrong_command_ends_in_one_sentence_and_harms_nothing(uninterrupted, arguments, sentence):

@@ -1,61 +1,23 @@
-"""What the user means by a run, a step and a prompt, and what is said if there is none."""
+"""What the user means by a step and a prompt, and what is said if there is none."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from resetrl.errors import ResetrlError
-from resetrl.show.find import choose_prompt, common_beginning, find_run
+from resetrl.show.find import choose_prompt, common_beginning, find_saved
 
 
 def refusal(run: str, step: int | None = None, prompt: str | None = None) -> str:
     with pytest.raises(ResetrlError) as caught:
-        choose_prompt(find_run(run), step, prompt)
+        choose_prompt(find_saved(run), step, prompt)
     return str(caught.value)
 
 
-def test_a_run_is_found_by_its_path_its_end_or_any_part(run_folder: Path) -> None:
-    for name in ("runs/2026-01-05-srpo-seed0", "2026-01-05-srpo-seed0", "seed0", "srpo"):
-        assert find_run(name) == run_folder
-
-
-def test_a_job_of_a_sweep_is_found_by_its_end(run_folder: Path) -> None:
-    job = Path("multirun/2026-02-01/0-rrpo-seed0")
-    shutil.copytree(run_folder, job)
-    assert find_run("rrpo-seed0") == job
-    assert refusal("multirun/2026-02-01") == (
-        "multirun/2026-02-01 is no run but holds 1: multirun/2026-02-01/0-rrpo-seed0; choose one"
-    )
-
-
-def test_an_ambiguous_run_lists_the_candidates(run_folder: Path) -> None:
-    shutil.copytree(run_folder, "runs/2026-01-06-grpo-seed0")
-    assert refusal("seed0") == (
-        "run 'seed0' could be any of 2: 2026-01-05-srpo-seed0, 2026-01-06-grpo-seed0"
-    )
-
-
-def test_an_unknown_run_gets_close_names_or_the_choices(run_folder: Path) -> None:
-    assert refusal("2026-01-05-srpo-seed1") == (
-        "run '2026-01-05-srpo-seed1' is unknown: did you mean 2026-01-05-srpo-seed0?"
-    )
-    assert refusal("x") == "run 'x' is unknown: choose 2026-01-05-srpo-seed0"
-
-
-def test_without_any_run_the_path_of_one_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert refusal("x") == (
-        "run 'x' is no folder, and no run with saved rollouts lies below runs/ or multirun/ "
-        "here: give the path of a run folder"
-    )
-
-
 def test_a_folder_without_rollouts_says_what_saves_them(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").touch()
     assert "has no saved rollouts" in refusal(str(tmp_path))
     assert "save_rollouts_every" in refusal(str(tmp_path))
 

@@ -17,7 +17,7 @@ from resetrl.run.tracking.facts import step_record_metrics
 from resetrl.run.tracking.journal import Journal, JournalRecord, read_journal
 from resetrl.run.tracking.observer import Tracking, TrackingStatus
 from resetrl.run.tracking.sender import SyncReport, runs_below, sync, sync_sweep
-from resetrl.run.tracking.store import StoreUnavailable, find_run_folder, prepare_store
+from resetrl.run.tracking.store import StoreUnavailable, prepare_store
 
 __all__ = [
     "ENVIRONMENT",
@@ -28,7 +28,6 @@ __all__ = [
     "Tracking",
     "TrackingConfig",
     "TrackingStatus",
-    "find_run_folder",
     "prepare_store",
     "read_journal",
     "runs_below",

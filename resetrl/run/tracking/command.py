@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,12 @@ def tracking() -> None:
 
 @app.command("sync")
 def sync_command(
-    run: Annotated[Path, typer.Argument(help="The folder of a run or of a sweep.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_SWEEP", help="Folder, MLflow id, or enough of the name of one."
+        ),
+    ],
     uri: Annotated[
         str | None, typer.Option(help="Another store or server than the run was made with.")
     ] = None,
@@ -29,10 +33,11 @@ def sync_command(
     Of a sweep, that of all its runs, which become its children in MLflow. Example:
     resetrl tracking sync runs/2026-01-31_12-00-00-srpo-seed0 --uri http://host:5000
     """
+    from resetrl.run.names import find_run
     from resetrl.run.tracking import sync, sync_sweep
     from resetrl.run.tracking.spool import SWEEP_FILE
 
-    folder = run.resolve()
+    folder = find_run(run, or_sweep=True).resolve()
     is_sweep = (folder / SWEEP_FILE).exists()
     for report in sync_sweep(folder, uri) if is_sweep else [sync(folder, uri)]:
         typer.echo(

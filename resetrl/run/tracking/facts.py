@@ -53,7 +53,7 @@ def step_record_metrics(record: StepRecord) -> dict[str, float]:
 
 
 def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """`eval/accuracy`, `reward`, `seconds`, what the sampler added, and `phase/evaluate/...`."""
+    """`eval/accuracy` and so on, what the sampler added, `phase/evaluate/...`, and totals."""
     return {
         **{f"eval/{name}": value for name, value in evaluation.metrics.items()},
         "eval/accuracy": evaluation.accuracy,
@@ -63,6 +63,7 @@ def evaluation_metrics(evaluation: Evaluation) -> dict[str, float]:
             f"phase/evaluate/{column}": float(value)
             for column, value in asdict(evaluation.usage).items()
         },
+        **evaluation.totals,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -22,8 +23,20 @@ def write_atomically(path: Path, data: bytes, resume: str = "resume") -> None:
             os.fsync(stream.fileno())
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise cannot_write(path, error, resume) from error
+
+
+def free_folder(folder: Path) -> Path:
+    """The folder itself or, if it is there already, with the first free number behind it.
+
+    Example: `comparisons/mine-by-method-2`
+    """
+    free, number = folder, 2
+    while free.exists():
+        free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
+    return free
 
 
 def cannot_write(path: Path, error: OSError, resume: str = "resume") -> ResetrlError:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import gc
 import logging
 import sqlite3
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resetrl.errors import ConfigError, ResetrlError
+from resetrl.errors import ResetrlError
 from resetrl.run.tracking.config import redacted, resolve_uri, sqlite_path
-from resetrl.run.tracking.facts import MAX_TAG_LEN, RUN_FOLDER_TAG, cut, mlflow_name
+from resetrl.run.tracking.facts import MAX_TAG_LEN, cut, mlflow_name
 from resetrl.run.tracking.journal import JournalRecord
 from resetrl.run.tracking.spool import TrackedRun
 
@@ -195,26 +193,6 @@ def prepare_store(uri: str, experiment: str) -> None:
     Store(resolve_uri(uri, Path.cwd())).experiment_id(experiment)
 
 
-def find_run_folder(run_id: str, uri: str) -> Path:
-    """The folder of the run that MLflow knows by this id; raises ConfigError if there is none."""
-    resolved = resolve_uri(uri, Path.cwd())
-    try:
-        client = Store(resolved).connect()
-        with store_errors():
-            folder = client.get_run(run_id).data.tags.get(RUN_FOLDER_TAG)
-    except StoreUnavailable as error:
-        raise ConfigError(
-            f"run {run_id} was not found in {redacted(resolved)} ({error}): name its store with "
-            "tracking.uri=, or give its run folder"
-        ) from error
-    if folder is None or not Path(folder).is_dir():
-        raise ConfigError(
-            f"run {run_id} has {f'its folder {folder}' if folder else 'no run folder'}, "
-            "which is not on this machine: go on where it ran, or give its run folder"
-        )
-    return Path(folder)
-
-
 def _probe(uri: str) -> None:
     """Raise OSError or sqlite3.Error at once where MLflow would try again for minutes."""
     database = sqlite_path(uri)
@@ -227,6 +205,9 @@ def _probe(uri: str) -> None:
         finally:
             connection.close()
     elif uri.startswith(("http://", "https://")):
+        import urllib.error
+        import urllib.request
+
         try:
             with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=HTTP_PROBE_SECONDS):
                 pass
@@ -248,8 +229,8 @@ def store_errors() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError):
-        error = error.reason
+    inner = getattr(error, "reason", None)  # of urllib's URLError
+    error = inner if isinstance(inner, OSError) else error
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
