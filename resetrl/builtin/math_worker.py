@@ -16,9 +16,12 @@ from itertools import product
 from typing import Any
 
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, Expr, Float, I, MatrixBase, Symbol, simplify
+from sympy import Basic, Expr, Float, I, MatrixBase, Symbol
 
+from resetrl.builtin import math_speed
 from resetrl.builtin.math_writing import prepared
+
+math_speed.install()
 
 _TARGET = [LatexExtractionConfig(boxed_match_priority=0)]
 
@@ -172,7 +175,9 @@ def _is_symbol_in_disguise(one: Any, other: Any) -> bool:
     pair = (one, other)
     if not all(isinstance(each, Expr) for each in pair):
         return False
-    return isinstance(one, Symbol) != isinstance(other, Symbol) and simplify(one - other) == 0
+    return isinstance(one, Symbol) != isinstance(other, Symbol) and math_speed.symbolically_equal(
+        one, other
+    )
 
 
 def _is_decimal(*numbers: Any) -> bool:
