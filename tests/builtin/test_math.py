@@ -111,6 +111,21 @@ def test_a_bomb_costs_its_time_limit_and_no_other_answer() -> None:
     assert verdicts[0].details["why"] == "no result within 1 s"
 
 
+def test_no_bomb_is_right_nor_harms_the_answers_beside_it() -> None:
+    bombs = [
+        "10^{10^{10^{10}}}",
+        "(10^9)!",
+        "x^{10^{10}}(x+1)^{10^{10}}",
+        "\\frac{1}{1+" * 60 + "1" + "}" * 60,
+        "\\sum_{n=1}^{10^9} \\frac{1}{n^2}",
+        "\\int_0^1 x^{x^{x^x}} dx",
+        "\\sin(10^{10^{9}})",
+    ]
+    beside = [boxed("2x/2", "x"), boxed("6", "5")]
+    judged = Math(time_limit=1.0).verify([*(boxed(bomb, "x+5") for bomb in bombs), *beside])
+    assert [verdict.correct for verdict in judged] == [*[False] * len(bombs), True, False]
+
+
 def test_an_answer_is_never_run_as_python(tmp_path: Path) -> None:
     file = tmp_path / "made"
     assert not verdict(f"__import__('pathlib').Path('{file}').touch()", "5").correct
