@@ -121,7 +121,7 @@ def test_no_bomb_is_right_nor_harms_the_answers_beside_it() -> None:
         "\\int_0^1 x^{x^{x^x}} dx",
         "\\sin(10^{10^{9}})",
     ]
-    beside = [boxed("2x/2", "x"), boxed("6", "5")]
+    beside = [boxed("10/2", "5"), boxed("6", "5")]
     judged = Math(time_limit=1.0).verify([*(boxed(bomb, "x+5") for bomb in bombs), *beside])
     assert [verdict.correct for verdict in judged] == [*[False] * len(bombs), True, False]
 
