@@ -3,7 +3,7 @@
 The first is ANTLR's prediction of what a token begins. With the whole context it is exact and
 simulates the grammar again each time; with the local context only, it builds an automaton that
 later texts use. If that parses a text, the tree is the same, so the whole context is needed only
-where it fails (Parr, Harwell, Fisher: Adaptive LL(*) Parsing, sec. 7; `PredictionMode.SLL`).
+where it fails (see `PredictionMode.SLL` in antlr4).
 
 The second is SymPy's `simplify`, of which math-verify asks whether a difference is zero. It is
 not where two sides have different values at a point, and that is seen in a tenth of the time.
