@@ -13,7 +13,6 @@ math-verify has no option for either, so `install` replaces them. In worker proc
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 from antlr4 import CommonTokenStream, ParserRuleContext
@@ -37,11 +36,9 @@ _INEXACT = (ExprWithLimits, Limit, Derivative, Subs)
 
 
 def install() -> None:
-    """Use the faster steps in this process, whose imports are done: they are no more garbage."""
+    """Use the faster steps in this process."""
     latex2sympy2.PSParser = _TwoStageParser
     grader.sympy_symbolic_eq = symbolically_equal
-    gc.collect()
-    gc.freeze()
 
 
 class _TwoStageParser(PSParser):  # type: ignore[misc]

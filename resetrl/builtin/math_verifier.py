@@ -44,6 +44,7 @@ class Math:
         for name, least in (("memory_mb", 256), ("num_workers", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}: choose at least {least}")
+        self._pool().start()  # which takes seconds: meanwhile the first rollouts are sampled
 
     def verify(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """One verdict a rollout; raises TrainingError if the workers do not start."""
@@ -61,7 +62,10 @@ class Math:
 
     def _pool(self) -> WorkerPool:
         settings = WorkerSettings(
-            "resetrl.builtin.math_worker:judge", self.time_limit, self.memory_mb
+            "resetrl.builtin.math_worker:judge",
+            self.time_limit,
+            self.memory_mb,
+            warm_up="resetrl.builtin.math_warmup:warm_up",
         )
         return shared_pool(settings, self.num_workers)
 
