@@ -76,11 +76,6 @@ class WorkerPool:
         self._workers: list[_Worker] = []
         self._lock = threading.Lock()
 
-    def start(self) -> None:
-        """Let the template start, and return at once: the first job then waits for less."""
-        with self._lock:
-            self._template = self._template or _Template(self.settings)
-
     def map(self, jobs: Sequence[object]) -> list[Any]:
         """The result of each job, or `Failed`, in their order.
 

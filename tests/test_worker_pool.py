@@ -69,7 +69,6 @@ def test_a_worker_killed_from_outside_costs_no_result(pool: WorkerPool) -> None:
 
 def test_a_new_worker_knows_what_the_template_learnt_before() -> None:
     pool = WorkerPool(WorkerSettings("pool_jobs:do", 0.5, 512, "pool_jobs:learn"), num_workers=1)
-    pool.start()
     template, learnt = results(pool, "say whose", "say what was learnt")
     assert learnt == f"in {template}"
     before, _, after = results(pool, "say who", "hang in C", "say who")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from resetrl.answers import Answer, boxed_answer, unbraced_answer, verdict_on
+from resetrl.builtin.math_numbers import equal_numbers
 from resetrl.types import Rollout, Verdict
 from resetrl.worker_pool import Failed, WorkerPool, WorkerSettings, shared_pool
 
@@ -44,7 +45,6 @@ class Math:
         for name, least in (("memory_mb", 256), ("num_workers", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}: choose at least {least}")
-        self._pool().start()  # which takes seconds: meanwhile the first rollouts are sampled
 
     def verify(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """One verdict a rollout; raises TrainingError if the workers do not start."""
@@ -81,6 +81,10 @@ class Math:
             if answer.text is not None and reference and answer.text != reference
         )
         judged = {pair: self._known[pair] for pair in pairs if pair in self._known}
+        for answer, reference in pairs:
+            equal = equal_numbers(answer, reference)
+            if equal is not None:
+                judged[answer, reference] = Answer(answer, "right" if equal else "wrong")
         asked = [pair for pair in pairs if pair not in judged]
         results = self._pool().map(
             [{"answer": answer, "reference": reference} for answer, reference in asked]
