@@ -187,18 +187,18 @@ class _Template:
 
     def _ask(self, request: bytes, file_descriptors: Sequence[int] = ()) -> int | None:
         """The template's answer, None if it has died."""
+        answer = b""
         try:
             socket.send_fds(self._control, [request], file_descriptors)
             answer = self._control.recv(64)
-        except OSError:  # it has died, or was ended by what stands below
-            answer = b""
-        except BaseException:  # interrupted: the answer would be taken for that of the next request
-            self.end()
-            raise
-        if not answer:
-            self._process.wait()
-            return None
-        return int(answer)
+            if not answer:
+                self._process.wait()  # nobody has the other end: it is about to exit
+        except OSError:
+            pass  # it has died
+        finally:  # also if interrupted: the answer would be taken for that of the next request
+            if not answer:
+                self.end()
+        return int(answer) if answer else None
 
 
 class _Worker:
