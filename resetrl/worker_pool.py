@@ -2,9 +2,13 @@
 
 A thread cannot be stopped, and a hang inside C code reaches no Python signal handler. So each job
 runs in a worker process, whose kernel alarm ends it whatever it is doing, and a new one takes its
-place. Workers end with the process that started them: idle ones when their standard input
-closes, busy ones by their alarm at the latest. They are no sandbox: they run our own code on
-data that cannot be trusted. POSIX only; the memory limit holds on Linux.
+place. Workers are forks of one template process, which has imported the function and warmed up;
+so a new one starts within milliseconds, knows what the template knows, and shares its memory. The
+template has no threads, and nothing of the process that started it.
+
+All end with that process: the template when its socket closes, and its workers with it. They are
+no sandbox: they run our own code on data that cannot be trusted. POSIX only; the memory limit
+holds on Linux.
 """
 
 from __future__ import annotations
@@ -12,41 +16,43 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import importlib
 import json
 import math
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from resetrl.errors import TrainingError
 
-_START_SECONDS = 120.0
-"""How long a worker may take to import its function, on a busy machine."""
+START_SECONDS = 120.0
+"""How long a template may take to import its function and warm up, on a busy machine."""
 
 _RESTART_SECONDS = 10.0
-"""How long that usually takes at most, when a worker is replaced."""
+"""How long a worker may take to be replaced, on a busy machine."""
 
-_BOOT = "import sys; sys.path[:] = {path!r}; from resetrl.worker_pool import serve; serve()"
+_BOOT = "import sys; sys.path[:] = {path!r}; from resetrl.worker_template import serve; serve()"
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
     """What workers run, `package.module:function`, and the limits of one job.
 
-    The function takes and returns what JSON can carry.
+    The function takes and returns what JSON can carry. `warm_up` names another one, which runs
+    once before the workers are forked; it must leave no thread, child process or open file.
     """
 
     function: str
     time_limit: float
     memory_mb: int
+    warm_up: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class WorkerPool:
     def __init__(self, settings: WorkerSettings, num_workers: int) -> None:
         self.settings = settings
         self._num_workers = num_workers
+        self._template: _Template | None = None
         self._workers: list[_Worker] = []
         self._lock = threading.Lock()
 
@@ -77,9 +84,9 @@ class WorkerPool:
         with self._lock, selectors.DefaultSelector() as selector:
             batch = _Batch(jobs)
             for _ in range(len(self._workers), min(self._num_workers, len(jobs))):
-                self._workers.append(_Worker(self.settings))
+                self._workers.append(self._new_worker())
             for worker in self._workers:
-                selector.register(worker.output, selectors.EVENT_READ, worker)
+                selector.register(worker.channel, selectors.EVENT_READ, worker)
                 batch.give(worker)
             try:
                 while not batch.is_done:
@@ -94,13 +101,16 @@ class WorkerPool:
     def longest(self, num_jobs: int) -> float:
         """Seconds that `map` may take, if every job is tried twice and each ends its worker."""
         rounds = math.ceil(num_jobs / self._num_workers)
-        return _START_SECONDS + rounds * 2 * (self.settings.time_limit + _RESTART_SECONDS)
+        return START_SECONDS + rounds * 2 * (self.settings.time_limit + _RESTART_SECONDS)
 
     def close(self) -> None:
-        """End all workers; a later `map` starts new ones."""
+        """End all processes; a later `map` starts new ones."""
         with self._lock:
             while self._workers:
                 self._workers.pop().end()
+            if self._template is not None:
+                self._template.end()
+                self._template = None
 
     def _take_message(
         self, worker: _Worker, batch: _Batch, selector: selectors.BaseSelector
@@ -109,57 +119,115 @@ class WorkerPool:
         if message is not None:
             batch.accept(worker, message)
         if message is None or message.get("failed") == "out_of_memory":
-            selector.unregister(worker.output)
+            selector.unregister(worker.channel)
             self._workers.remove(worker)
-            status = worker.end()
-            if not worker.is_ready:
-                raise TrainingError(
-                    f"a worker for {self.settings.function} did not start (exit status {status}): "
-                    f"give it more than {self.settings.memory_mb} MB, or see its message above"
-                )
-            batch.bury(worker, status, self.settings)
+            batch.bury(worker, worker.end(), self.settings)
             if batch.is_done:
                 return
-            worker = _Worker(self.settings)
+            worker = self._new_worker()
             self._workers.append(worker)
-            selector.register(worker.output, selectors.EVENT_READ, worker)
+            selector.register(worker.channel, selectors.EVENT_READ, worker)
         batch.give(worker)
 
+    def _new_worker(self) -> _Worker:
+        """One more worker, of a new template if there is none or something killed it."""
+        worker = self._template.fork() if self._template is not None else None
+        if worker is None:
+            template = self._template = _Template(self.settings)
+            worker = template.fork()
+            if worker is None:
+                self._template = None
+                raise TrainingError(
+                    f"a worker for {self.settings.function} did not start (exit status "
+                    f"{template.end()}): give it more than {self.settings.memory_mb} MB, or see "
+                    "its message above"
+                )
+        return worker
 
-class _Worker:
-    """One process. It says that it is ready, then answers each line with a line."""
+
+class _Template:
+    """The process whose forks the workers are. It alone can wait for them, so it also ends them."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self.job: int | None = None
-        self.is_ready = False
-        # One hash seed for all: else the order of sets, and with it SymPy's ways, would differ.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT.format(path=sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._input, self.output = self._process.stdin, self._process.stdout
-        self.send(asdict(settings))
+        self._control, theirs = socket.socketpair()
+        with theirs:
+            # One hash seed for all: else the order of sets, and so SymPy's ways, would differ.
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    _BOOT.format(path=sys.path),
+                    json.dumps(vars(settings)),
+                ],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONHASHSEED": "0"},
+            )
 
-    def send(self, message: object) -> None:
-        with contextlib.suppress(BrokenPipeError):  # it has died: reading from it will tell
-            self._input.write(json.dumps(message).encode() + b"\n")
-            self._input.flush()
+    def fork(self) -> _Worker | None:
+        """A new worker, as soon as the template is ready; None if it has died."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process_id = self._ask(b"fork", [theirs.fileno()])
+        if process_id is None:
+            ours.close()
+            return None
+        return _Worker(self, process_id, ours)
 
-    def receive(self) -> dict[str, Any] | None:
-        """Its next message, None if it has died."""
-        line = self.output.readline()
-        return json.loads(line) if line.endswith(b"\n") else None
+    def end_worker(self, process_id: int) -> int | None:
+        """Kill a worker if it still runs; its exit status, None if the template has died."""
+        return self._ask(b"%d" % process_id)
 
     def end(self) -> int:
         """Kill the process if it still runs; returns its exit status."""
         self._process.kill()
-        self.output.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._input.close()
-        return self._process.wait()
+        self._control.close()
+        return int(self._process.wait())
+
+    def _ask(self, request: bytes, file_descriptors: Sequence[int] = ()) -> int | None:
+        """The template's answer, None if it has died."""
+        answer = b""
+        try:
+            socket.send_fds(self._control, [request], file_descriptors)
+            answer = self._control.recv(64)
+            if not answer:
+                self._process.wait()  # nobody has the other end: it is about to exit
+        except OSError:
+            pass  # it has died
+        finally:  # also if interrupted: the answer would be taken for that of the next request
+            if not answer:
+                self.end()
+        return int(answer) if answer else None
+
+
+class _Worker:
+    """One process. It answers each line with a line."""
+
+    def __init__(self, template: _Template, process_id: int, channel: socket.socket) -> None:
+        self.job: int | None = None
+        self.channel = channel
+        self._template = template
+        self._process_id = process_id
+        self._replies = channel.makefile("rb")
+
+    def send(self, message: object) -> None:
+        with contextlib.suppress(ConnectionError):  # it has died: reading from it will tell
+            self.channel.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self) -> dict[str, Any] | None:
+        """Its next message, None if it has died."""
+        try:
+            line = self._replies.readline()
+        except ConnectionError:  # it had not read all of its job
+            return None
+        return json.loads(line) if line.endswith(b"\n") else None
+
+    def end(self) -> int | None:
+        """End the process if it still runs; returns its exit status, None if nobody knows it."""
+        self._replies.close()
+        self.channel.close()
+        return self._template.end_worker(self._process_id)
 
 
 class _Batch:
@@ -177,21 +245,19 @@ class _Batch:
         return self._num_open == 0
 
     def give(self, worker: _Worker) -> None:
-        """The next job for a worker that is ready and has none."""
-        if worker.is_ready and worker.job is None and self._waiting:
+        """The next job for a worker that has none."""
+        if worker.job is None and self._waiting:
             worker.job = self._waiting.popleft()
             worker.send(self._jobs[worker.job])
 
     def accept(self, worker: _Worker, message: Mapping[str, Any]) -> None:
-        """What a worker says: that it is ready, a result or a failure."""
-        if not worker.is_ready:
-            worker.is_ready = True
-        elif "failed" in message:
+        """What a worker says: a result or a failure."""
+        if "failed" in message:
             self._finish(worker, Failed(message["failed"], message["why"]))
         else:
             self._finish(worker, message["result"])
 
-    def bury(self, worker: _Worker, status: int, settings: WorkerSettings) -> None:
+    def bury(self, worker: _Worker, status: int | None, settings: WorkerSettings) -> None:
         """What becomes of the job of a worker that died."""
         if worker.job is None:
             return
@@ -212,7 +278,7 @@ class _Batch:
 
 
 def shared_pool(settings: WorkerSettings, num_workers: int) -> WorkerPool:
-    """The pool of this process with these settings: starting a worker may take a second."""
+    """The pool of this process with these settings: starting it may take a second."""
     return _pool_of(os.getpid(), settings, num_workers)
 
 
@@ -226,47 +292,3 @@ def _pool_of(process_id: int, settings: WorkerSettings, num_workers: int) -> Wor
 
     atexit.register(close)
     return pool
-
-
-# --- In the worker ----------------------------------------------------------------------------
-
-
-def serve() -> None:
-    """Run jobs from standard input until it closes."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process, also within C code
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
-    signal.setitimer(signal.ITIMER_REAL, _START_SECONDS)
-    requests, replies = sys.stdin.buffer, os.dup(sys.stdout.fileno())
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    settings = WorkerSettings(**json.loads(requests.readline()))
-    _limit_memory(settings.memory_mb)
-    module, _, name = settings.function.partition(":")
-    function = getattr(importlib.import_module(module), name)
-    os.dup2(nowhere, sys.stderr.fileno())
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    os.write(replies, b"{}\n")
-    for line in requests:
-        signal.setitimer(signal.ITIMER_REAL, settings.time_limit)
-        message = _run(function, json.loads(line))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        os.write(replies, json.dumps(message).encode() + b"\n")
-
-
-def _limit_memory(megabytes: int) -> None:
-    import resource
-
-    size = megabytes * 2**20
-    _, most = resource.getrlimit(resource.RLIMIT_AS)
-    if most == resource.RLIM_INFINITY or size < most:
-        resource.setrlimit(resource.RLIMIT_AS, (size, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def _run(function: Callable[[Any], object], job: object) -> dict[str, object]:
-    try:
-        return {"result": function(job)}
-    except MemoryError:
-        return {"failed": "out_of_memory", "why": "the memory limit was reached"}
-    except Exception as error:  # data that cannot be trusted may make a library raise anything
-        return {"failed": "crashed", "why": f"{type(error).__name__}: {error}"[:200]}

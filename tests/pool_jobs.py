@@ -5,6 +5,18 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
+
+LEARNT: list[str] = []
+
+
+def learn() -> None:
+    print("nor is this")
+    LEARNT.append(f"in {os.getpid()}")
+
+
+def sleep() -> None:
+    time.sleep(0.5)
 
 
 def do(job: dict[str, str]) -> str:
@@ -22,4 +34,8 @@ def do(job: dict[str, str]) -> str:
         os.write(1, b"nor are these\n")
     elif what == "say who":
         return str(os.getpid())
+    elif what == "say whose":
+        return str(os.getppid())
+    elif what == "say what was learnt":
+        return ", ".join(LEARNT)
     return f"did {what}"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from resetrl.errors import TrainingError
+from resetrl.verification import TimeExpired, interrupted_after
 from resetrl.worker_pool import Failed, WorkerPool, WorkerSettings, shared_pool
 
 SETTINGS = WorkerSettings("pool_jobs:do", time_limit=0.5, memory_mb=512)
@@ -66,6 +67,48 @@ def test_a_worker_killed_from_outside_costs_no_result(pool: WorkerPool) -> None:
     assert results(pool, "a", "b") == ["did a", "did b"]
 
 
+def test_a_new_worker_knows_what_the_template_learnt_before() -> None:
+    pool = WorkerPool(WorkerSettings("pool_jobs:do", 0.5, 512, "pool_jobs:learn"), num_workers=1)
+    template, learnt = results(pool, "say whose", "say what was learnt")
+    assert learnt == f"in {template}"
+    before, _, after = results(pool, "say who", "hang in C", "say who")
+    assert before != after
+    assert results(pool, "say whose", "say what was learnt") == [template, learnt]
+    pool.close()
+
+
+def test_a_template_killed_from_outside_costs_no_result() -> None:
+    pool = WorkerPool(SETTINGS, num_workers=1)
+    (template,) = results(pool, "say whose")
+    os.kill(int(str(template)), signal.SIGKILL)
+    assert results(pool, "a", "die", "b") == [
+        "did a",
+        Failed("crashed", "the worker died twice (status -9)"),
+        "did b",
+    ]
+    pool.close()
+
+
+def test_a_pool_that_is_closed_starts_again_and_leaves_no_process() -> None:
+    pool = WorkerPool(SETTINGS, num_workers=1)
+    processes = results(pool, "say who", "say whose")
+    pool.close()
+    assert not any(is_running(int(str(process_id))) for process_id in processes)
+    assert results(pool, "a") == ["did a"]
+    pool.close()
+
+
+def test_an_interrupted_call_leaves_the_pool_usable() -> None:
+    pool = WorkerPool(WorkerSettings("pool_jobs:do", 60.0, 512, "pool_jobs:sleep"), num_workers=1)
+    with pytest.raises(TimeExpired), interrupted_after(0.2):
+        results(pool, "a")  # before the template is ready
+    assert results(pool, "a") == ["did a"]
+    with pytest.raises(TimeExpired), interrupted_after(0.2):
+        results(pool, "hang in C")
+    assert results(pool, "b") == ["did b"]
+    pool.close()
+
+
 def test_what_a_job_prints_is_not_taken_for_a_message(pool: WorkerPool) -> None:
     assert results(pool, "print", "a") == ["did print", "did a"]
 
@@ -89,19 +132,20 @@ def test_workers_end_with_the_process_that_started_them_even_in_a_hang() -> None
         sys.path[:] = {sys.path!r}
         from resetrl.worker_pool import WorkerPool, WorkerSettings
         pool = WorkerPool(WorkerSettings("pool_jobs:do", 1.0, 512), num_workers=2)
-        print(*{{*pool.map([{{"do": "say who"}}] * 20)}}, flush=True)
+        asked = [{{"do": "say who"}}, {{"do": "say whose"}}] * 20
+        print(*{{*pool.map(asked)}}, flush=True)
         pool.map([{{"do": "hang in C"}}])
         """
     )
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    workers = [int(process_id) for process_id in parent.stdout.readline().split()]
+    processes = [int(process_id) for process_id in parent.stdout.readline().split()]
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert workers
+    assert len(processes) > 1
     deadline = time.monotonic() + 30
-    while any(is_running(process_id) for process_id in workers):
+    while any(is_running(process_id) for process_id in processes):
         assert time.monotonic() < deadline, "workers outlive the process that started them"
         time.sleep(0.05)
 

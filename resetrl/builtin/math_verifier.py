@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from resetrl.answers import Answer, boxed_answer, unbraced_answer, verdict_on
+from resetrl.builtin.math_numbers import equal_numbers
 from resetrl.types import Rollout, Verdict
 from resetrl.worker_pool import Failed, WorkerPool, WorkerSettings, shared_pool
 
@@ -61,7 +62,10 @@ class Math:
 
     def _pool(self) -> WorkerPool:
         settings = WorkerSettings(
-            "resetrl.builtin.math_worker:judge", self.time_limit, self.memory_mb
+            "resetrl.builtin.math_worker:judge",
+            self.time_limit,
+            self.memory_mb,
+            warm_up="resetrl.builtin.math_warmup:warm_up",
         )
         return shared_pool(settings, self.num_workers)
 
@@ -77,6 +81,10 @@ class Math:
             if answer.text is not None and reference and answer.text != reference
         )
         judged = {pair: self._known[pair] for pair in pairs if pair in self._known}
+        for answer, reference in pairs:
+            equal = equal_numbers(answer, reference)
+            if equal is not None:
+                judged[answer, reference] = Answer(answer, "right" if equal else "wrong")
         asked = [pair for pair in pairs if pair not in judged]
         results = self._pool().map(
             [{"answer": answer, "reference": reference} for answer, reference in asked]

@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
-from fractions import Fraction
 from itertools import product
 from typing import Any
 
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, Expr, Float, I, MatrixBase, Symbol, simplify
+from sympy import Basic, Expr, Float, I, MatrixBase, Symbol
 
+from resetrl.builtin import math_speed
+from resetrl.builtin.math_numbers import DECIMALS, differ_relatively, equal_numbers
 from resetrl.builtin.math_writing import prepared
 
-_TARGET = [LatexExtractionConfig(boxed_match_priority=0)]
+math_speed.install()
 
-_DECIMALS = 6
-_RELATIVE_TOLERANCE = Fraction(1, 10**5)
-"""Decimals must agree to so many places and to so much: the first alone, as math-verify has it,
-would make all small numbers alike."""
+_TARGET = [LatexExtractionConfig(boxed_match_priority=0)]
 
 _PERCENT = re.compile(
     r"\s*(?:\\?%|\\text\{\s*(?:percent|percentage|pct)\s*\}|\b(?:percent|percentage|pct))$"
@@ -45,9 +42,9 @@ def judge(job: dict[str, str]) -> dict[str, str]:
         return {"status": "wrong", "why": f"a number in base {base[0]}"}
     if _is_no_value(answer, reference):
         return {"status": "wrong", "why": "an equation of a number is no name for its right side"}
-    number, wanted_number = _plain_number(answer), _plain_number(reference)
-    if number and wanted_number:  # as most answers are; parsing takes a hundred times as long
-        return {"status": "right" if _equal_numbers(number, wanted_number) else "wrong"}
+    equal = equal_numbers(answer, reference)
+    if equal is not None:  # parsing takes a hundred times as long
+        return {"status": "right" if equal else "wrong"}
     if {_bracket(answer), _bracket(reference)} == {"point", "set"}:
         return {"status": "wrong", "why": "a set is no point"}
     parsed = readings(answer, percent=_is_percent(answer) and not _is_percent(reference))
@@ -110,48 +107,6 @@ def readings(latex: str, *, percent: bool) -> Parsed:
     )
 
 
-_DIGITS = r"(\d{1,300})"
-_PLAIN_NUMBERS = (
-    re.compile(rf"([+-]?){_DIGITS}(?:\.{_DIGITS})?"),
-    re.compile(rf"([+-]?)\\[dtc]?frac *\{{{_DIGITS}\}} *\{{{_DIGITS}\}}"),
-    re.compile(rf"([+-]?){_DIGITS} */ *{_DIGITS}"),
-)
-
-
-@dataclass(frozen=True)
-class _PlainNumber:
-    """A number written as `-7`, `0.50`, `1/2` or `\\frac{1}{2}`."""
-
-    value: Fraction
-    is_decimal: bool
-
-
-def _plain_number(text: str) -> _PlainNumber | None:
-    for pattern in _PLAIN_NUMBERS:
-        match = pattern.fullmatch(text)
-        if match is None:
-            continue
-        sign, number, second = match.groups()
-        if pattern is _PLAIN_NUMBERS[0]:
-            value = Fraction(f"{number}.{second or 0}")
-        elif int(second) == 0:
-            return None
-        else:
-            value = Fraction(int(number), int(second))
-        return _PlainNumber(
-            -value if sign == "-" else value, pattern is _PLAIN_NUMBERS[0] and bool(second)
-        )
-    return None
-
-
-def _equal_numbers(one: _PlainNumber, other: _PlainNumber) -> bool:
-    """As math-verify and `_compare` have it: exact, or rounded where one is a decimal."""
-    a, b = one.value, other.value
-    if not (one.is_decimal or other.is_decimal):
-        return a == b
-    return round(a, _DECIMALS) == round(b, _DECIMALS) and not _differ_relatively(a, b)
-
-
 def _equal(one: Any, other: Any) -> bool:
     """Whether math-verify calls two readings equal, also with i as the imaginary unit."""
     if _compare(one, other) or _is_symbol_in_disguise(one, other):
@@ -162,9 +117,9 @@ def _equal(one: Any, other: Any) -> bool:
 
 def _compare(one: Any, other: Any) -> bool:
     equal = verify(
-        one, other, float_rounding=_DECIMALS, timeout_seconds=None, allow_set_relation_comp=True
+        one, other, float_rounding=DECIMALS, timeout_seconds=None, allow_set_relation_comp=True
     )
-    return bool(equal) and not (_is_decimal(one, other) and _differ_relatively(one, other))
+    return bool(equal) and not (_is_decimal(one, other) and differ_relatively(one, other))
 
 
 def _is_symbol_in_disguise(one: Any, other: Any) -> bool:
@@ -172,7 +127,9 @@ def _is_symbol_in_disguise(one: Any, other: Any) -> bool:
     pair = (one, other)
     if not all(isinstance(each, Expr) for each in pair):
         return False
-    return isinstance(one, Symbol) != isinstance(other, Symbol) and simplify(one - other) == 0
+    return isinstance(one, Symbol) != isinstance(other, Symbol) and math_speed.symbolically_equal(
+        one, other
+    )
 
 
 def _is_decimal(*numbers: Any) -> bool:
@@ -180,10 +137,6 @@ def _is_decimal(*numbers: Any) -> bool:
     return all(isinstance(n, Basic) and n.is_number and n.is_extended_real for n in numbers) and (
         any(n.has(Float) for n in numbers)
     )
-
-
-def _differ_relatively(one: Any, other: Any) -> bool:
-    return bool(abs(one - other) > _RELATIVE_TOLERANCE * max(abs(one), abs(other)))
 
 
 def _with_imaginary_unit(expression: Any) -> Any:

@@ -11,6 +11,7 @@ from parity import case
 from resetrl.builtin.math_verifier import Math
 from resetrl.testing import make_prompt, make_rollout
 from resetrl.types import Rollout, Verdict
+from resetrl.worker_pool import WorkerPool
 
 MATH = Math(time_limit=60.0)  # no answer of these tests may fail for a busy machine
 
@@ -64,7 +65,10 @@ def test_all_but_these_of_the_tricky_pairs_are_judged_right() -> None:
 
 def test_the_references_table_comes_out_but_for_a_box_without_braces() -> None:
     recorded = case("math_reward_table")
-    for verifier, changed in ((MATH, {"\\boxed 4": 0.0}), (Math(lenient=True), {})):
+    for verifier, changed in (
+        (MATH, {"\\boxed 4": 0.0}),
+        (Math(time_limit=60.0, lenient=True), {}),
+    ):
         rollouts = [
             make_rollout([completion], prompt=make_prompt("?", reference))
             for completion, reference in recorded["input"]
@@ -111,6 +115,21 @@ def test_a_bomb_costs_its_time_limit_and_no_other_answer() -> None:
     assert verdicts[0].details["why"] == "no result within 1 s"
 
 
+def test_no_bomb_is_right_nor_harms_the_answers_beside_it() -> None:
+    bombs = [
+        "10^{10^{10^{10}}}",
+        "(10^9)!",
+        "x^{10^{10}}(x+1)^{10^{10}}",
+        "\\frac{1}{1+" * 60 + "1" + "}" * 60,
+        "\\sum_{n=1}^{10^9} \\frac{1}{n^2}",
+        "\\int_0^1 x^{x^{x^x}} dx",
+        "\\sin(10^{10^{9}})",
+    ]
+    beside = [boxed("10/2", "5"), boxed("6", "5")]
+    judged = Math(time_limit=1.0).verify([*(boxed(bomb, "x+5") for bomb in bombs), *beside])
+    assert [verdict.correct for verdict in judged] == [*[False] * len(bombs), True, False]
+
+
 def test_an_answer_is_never_run_as_python(tmp_path: Path) -> None:
     file = tmp_path / "made"
     assert not verdict(f"__import__('pathlib').Path('{file}').touch()", "5").correct
@@ -118,10 +137,17 @@ def test_an_answer_is_never_run_as_python(tmp_path: Path) -> None:
 
 
 def test_a_comparison_is_made_once_but_for_one_that_exceeded_its_limits() -> None:
-    verifier = Math(time_limit=0.5)
+    verifier = Math(time_limit=1.0)
     for _ in range(2):
-        verifier.verify([boxed("2/4", "0.5"), boxed("10^{10^{10}}", "5"), boxed("5", "5")])
-    assert list(verifier._known) == [("2/4", "0.5")]
+        verifier.verify([boxed("x/2", "0.5x"), boxed("10^{10^{10}}", "5"), boxed("5", "5")])
+    assert list(verifier._known) == [("x/2", "0.5x")]
+
+
+def test_plain_numbers_need_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(WorkerPool, "_new_worker")
+    verifier = Math(time_limit=3.0)
+    pairs = [("0.50", "\\frac{2}{4}"), ("-7/2", "-3.5"), ("12", "12.1"), ("0.333", "1/3")]
+    assert [status(*pair, verifier) for pair in pairs] == ["right", "right", "wrong", "wrong"]
 
 
 @pytest.mark.parametrize(
