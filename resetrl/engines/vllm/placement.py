@@ -37,6 +37,11 @@ class Placement:
         if not self.gpus:
             return {}
         names = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        if names and max(self.gpus) >= len(names):
+            raise ConfigError(
+                f"vLLM is to have GPU {max(self.gpus)}, but CUDA_VISIBLE_DEVICES="
+                f"{','.join(names)} shows {len(names)}, counted from 0: change engine.devices"
+            )
         chosen = [names[place] if names else str(place) for place in self.gpus]
         return {"CUDA_VISIBLE_DEVICES": ",".join(chosen)}
 
@@ -48,13 +53,14 @@ def place(options: Vllm, installation: Installation, ranks: Ranks, device: str) 
     """
     here = ranks.on_this_machine()
     mine, parallel = here.index(ranks.rank), options.tensor_parallel
-    if options.devices:
-        return _on_devices(options, here, mine)
     is_shared = device.startswith("cuda") and not installation.cpu
+    gpu = int(device.partition(":")[2] or 0)
+    if options.devices:
+        learners = set(range(len(here)) if len(here) > 1 else [gpu]) if is_shared else set()
+        return _on_devices(options, here, mine, learners)
     if len(here) == 1 and parallel > 1:
         return Placement(here)
     if len(here) == 1:
-        gpu = int(device.partition(":")[2] or 0)
         return Placement(here, (gpu,) if is_shared else (), on_learner=is_shared)
     if len(here) % parallel:
         raise ConfigError(
@@ -67,15 +73,25 @@ def place(options: Vllm, installation: Installation, ranks: Ranks, device: str) 
     return Placement(here[start : start + parallel], gpus, on_learner=is_shared)
 
 
-def _on_devices(options: Vllm, here: tuple[int, ...], mine: int) -> Placement:
+def _on_devices(options: Vllm, here: tuple[int, ...], mine: int, learners: set[int]) -> Placement:
     """One of the engines that fit the named GPUs, each serving as many of the processes."""
     gpus, parallel = options.gpus, options.tensor_parallel
-    num = len(gpus) // parallel
-    if len(gpus) % parallel or len(here) % num:
+    named = f"engine.devices={options.devices} names {len(gpus)} GPUs"
+    if learners & set(gpus):
         raise ConfigError(
-            f"engine.devices={options.devices} names {len(gpus)} GPUs for engines of "
-            f"engine.tensor_parallel={parallel}, which {len(here)} processes of this machine are "
-            f"to share evenly: name a multiple of {parallel}, and no more engines than processes"
+            f"engine.devices={options.devices} names the GPU of a learner "
+            f"({', '.join(map(str, sorted(learners & set(gpus))))}): name others, or leave it out "
+            "for vLLM to be where the learners are"
+        )
+    if len(gpus) % parallel:
+        raise ConfigError(
+            f"{named}, which is no multiple of engine.tensor_parallel={parallel}: change one"
+        )
+    num = len(gpus) // parallel
+    if len(here) % num:
+        raise ConfigError(
+            f"{named} and so {num} vLLMs of engine.tensor_parallel={parallel}, which the "
+            f"{len(here)} processes of this machine cannot share evenly: change one of them"
         )
     share = len(here) // num
     engine = mine // share

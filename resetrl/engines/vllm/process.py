@@ -26,6 +26,9 @@ _SOCKET = "socket"
 _SOCKET_PATH_LEN = 100
 """Bytes that the path of a socket may have, on any system."""
 
+_PATIENCE_SECONDS = 10.0
+"""How often a worker that is well says so to a rank that waits."""
+
 _LOG_LINES = 8
 _POLL_SECONDS = 1.0
 _END_SECONDS = 20.0
@@ -76,7 +79,8 @@ class WorkerChannel:
         while "waits" in reply:
             reply = self._next(timeout, option)
         if "error" in reply:
-            raise EngineError(f"vLLM says {reply['error']} (log: {self._log})")
+            words = self._last_words()
+            raise EngineError(f"vLLM says {reply['error']} (log: {self._log}){words}")
         return reply
 
     def _next(self, timeout: float, option: str) -> Message:
@@ -153,7 +157,10 @@ class WorkerProcess(WorkerChannel):
                 f"the ranks cannot meet at {path}, whose name is longer than a socket's may be: "
                 "set TMPDIR to a folder with a shorter name"
             )
-        self.send({"settings": settings, "socket": path, "others": num_others})
+        patience = min(_PATIENCE_SECONDS, self._timeout / 3)
+        self.send(
+            {"settings": settings, "socket": path, "others": num_others, "patience": patience}
+        )
         self._receive(timeout, "engine.start_timeout")
 
     def _has_ended(self) -> bool:

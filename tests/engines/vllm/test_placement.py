@@ -79,9 +79,14 @@ def test_gpus_of_their_own_are_shared_out_to_the_processes(
 
 @pytest.mark.parametrize("options", [Vllm(devices="2,3,4"), Vllm(devices="2", tensor_parallel=2)])
 def test_gpus_that_cannot_be_shared_out_evenly_are_refused(options: Vllm) -> None:
-    reason = f"engine.devices={options.devices} names . GPUs .* 2 processes .* are to share evenly"
-    with pytest.raises(ConfigError, match=reason):
+    with pytest.raises(ConfigError, match=rf"engine.devices={options.devices} names . GPUs"):
         place(options, GPU, rank(0, "a", "a"), "cuda:0")
+
+
+@pytest.mark.parametrize(("devices", "ranks"), [("1", rank(0, "a", "a")), ("0", ALONE)])
+def test_the_gpu_of_a_learner_is_none_for_vllm_alone(devices: str, ranks: Ranks) -> None:
+    with pytest.raises(ConfigError, match=rf"names the GPU of a learner \({devices}\): name oth"):
+        place(Vllm(devices=devices), GPU, ranks, "cuda:0")
 
 
 def test_vllm_sees_its_gpus_by_the_names_the_processes_see(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,3 +95,5 @@ def test_vllm_sees_its_gpus_by_the_names_the_processes_see(monkeypatch: pytest.M
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     assert Placement((0,), (1,)).visible() == {"CUDA_VISIBLE_DEVICES": "6"}
     assert Placement((0,)).visible() == {}
+    with pytest.raises(ConfigError, match="GPU 2, but CUDA_VISIBLE_DEVICES=4,6 shows 2"):
+        Placement((0,), (2,)).visible()

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,13 @@ def start(
     monkeypatch.setattr(process, "_POLL_SECONDS", 0.05)
     monkeypatch.setattr(process.tempfile, "tempdir", str(tmp_path))
     return WorkerProcess(sys.executable, os.environ, timeout)
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """One whose name leaves room for that of a socket."""
+    with tempfile.TemporaryDirectory(prefix="rl-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def test_messages_go_there_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +111,9 @@ os._exit(3)
 
 
 def test_another_rank_joins_the_worker_in_its_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_folder: Path
 ) -> None:
-    worker = start(SHARED, tmp_path, monkeypatch)
+    worker = start(SHARED, short_folder, monkeypatch)
     worker.start({}, timeout=20, num_others=1)
     joined = join(worker.folder, timeout=20)
     assert joined.call({"op": "x"}) == {"op": "x"}

@@ -6,6 +6,7 @@ import base64
 import json
 import pickle
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from resetrl.engines.vllm.remote import resetrl_vllm_worker
 from resetrl.engines.vllm.remote.resetrl_vllm_worker import Server
 
 
@@ -28,6 +28,7 @@ class FakeEngine:
         self.left: dict[str, int] = {}
         self.begun: set[str] = set()
         self.breaks_after = 10**9
+        self.room = 10**9
         self.batches: list[int] = []
 
     def add(self, name: str, request: Mapping[str, Any], salt: str) -> None:
@@ -40,7 +41,7 @@ class FakeEngine:
             raise RuntimeError("out of memory")
         self.batches.append(len(self.left))
         outputs = []
-        for name in list(self.left):
+        for name in list(self.left)[: self.room]:
             token = 5 + len(self.told)
             self.left[name] -= 1
             if not self.left[name]:
@@ -94,14 +95,14 @@ class Trainer:
 
 
 @contextmanager
-def served(num: int) -> Iterator[list[Trainer]]:
+def served(num: int, patience: float = 60.0) -> Iterator[list[Trainer]]:
     """That many trainers of one worker, which ends when the first of them does."""
     pipes = [Pipe() for _ in range(num)]
     engine = FakeEngine()
 
     def serve() -> None:
         with pytest.raises(EOFError):
-            Server([theirs for _, theirs in pipes], engine).serve()
+            Server([theirs for _, theirs in pipes], engine, patience).serve()
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -256,23 +257,37 @@ def test_trainers_that_want_different_things_are_told(two: list[Trainer]) -> Non
     assert [trainer.receive() for trainer in two] == [told, told]
 
 
-def test_a_trainer_that_waits_for_the_other_hears_so(
-    two: list[Trainer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resetrl_vllm_worker, "PATIENCE_SECONDS", 0.02)
-    two[1].tell(op="generate", salt="", requests=[{"token_ids": [1], "max_tokens": 99}])
-    two[1].receive()
-    two[0].tell(op="sleep")
-    for _ in range(98):
-        two[1].tell(end=[])
-        two[1].receive()
-    two[1].tell(end=[])
-    assert two[1].receive() == {}
-    assert two[0].receive() == {"waits": True}
-    two[1].tell(op="sleep")
-    while "waits" in (reply := two[0].receive()):
+def after_waiting(trainer: Trainer) -> Any:
+    """The first reply that is not a word of comfort."""
+    while "waits" in (reply := trainer.receive()):
         pass
-    assert reply == {}
-    while "waits" in (reply := two[1].receive()):
-        pass
-    assert (reply, two[0].engine.told[-1]) == ({}, ("sleep", 2))
+    return reply
+
+
+def test_a_trainer_that_waits_hears_that_all_is_well() -> None:
+    """For room beside the requests of the other; or for the other to ask for the same."""
+    request = {"token_ids": [1], "max_tokens": 20}
+    with served(2, patience=0.01) as (first, second):
+        first.engine.room = 1
+        second.tell(op="generate", salt="", requests=[request])
+        second.receive()
+        first.tell(op="generate", salt="", requests=[request])
+        time.sleep(0.05)
+        for _ in range(19):
+            second.tell(end=[])
+            time.sleep(0.005)
+            assert after_waiting(second)["indices"] == [0]
+        second.tell(end=[])
+        assert after_waiting(second) == {}
+        assert first.receive() == {"waits": True}
+        assert after_waiting(first)["indices"] == [0]
+        for _ in range(19):
+            first.tell(end=[])
+            after_waiting(first)
+        first.tell(end=[])
+        assert after_waiting(first) == {}
+        first.tell(op="sleep")
+        assert first.receive() == {"waits": True}
+        second.tell(op="sleep")
+        assert [after_waiting(first), after_waiting(second)] == [{}, {}]
+        assert first.engine.told[-1] == ("sleep", 2)

@@ -2,8 +2,9 @@
 
 One trainer starts it, and the ranks that share its GPUs may join. Messages are JSON:
 
-    {"settings", "socket", "others"}  first of all, from the one that starts it: EngineArgs, and how
-                                    many others will come to a socket; the reply {} means ready
+    {"settings", "socket", "others", "patience"}   first of all, from the one that starts it:
+                                    EngineArgs, how many others will come to a socket, and how many
+                                    seconds a trainer may hear nothing; the reply {} means ready
     {"op": "generate", ...}         a wave: after each engine step {"indices", "tokens",
                                     "logprobs", "cached"}, to which the trainer answers with
                                     {"end": indices}; {} when no request is left
@@ -12,8 +13,8 @@ One trainer starts it, and the ranks that share its GPUs may join. Messages are 
     {"op": "sleep"}, {"op": "wake", "tags": [...]}   memory of a colocated engine
 
 Waves of several trainers are computed together. Anything else is done once all of them have asked
-for it, and a trainer that waits for others hears {"waits": true} now and then. The reply is
-{"error": "..."} where something went wrong.
+for it. A trainer that waits for others, or whose requests wait for room, hears {"waits": true} now
+and then. The reply is {"error": "..."} where something went wrong.
 
 Which tokens end a completion is decided by the trainer alone, token by token, while the next
 step is already computed: a request that it ends has drawn one token too many, always just one, so
@@ -37,9 +38,6 @@ from multiprocessing.connection import Connection, Listener, wait
 from typing import Any
 
 Message = Mapping[str, Any]
-
-PATIENCE_SECONDS = 10.0
-"""How long a trainer hears nothing while it waits for others."""
 
 
 @dataclass
@@ -82,34 +80,42 @@ class Engine:
 
 
 class Server:
-    """Does with an engine what the messages of the trainers at the connections say."""
+    """Does with an engine what the messages of the trainers at the connections say.
 
-    def __init__(self, connections: Sequence[Connection], engine: Any) -> None:
+    None of them hears nothing for more than `patience` seconds and one engine step.
+    """
+
+    def __init__(self, connections: Sequence[Connection], engine: Any, patience: float) -> None:
         self._connections = connections
         self._engine = engine
+        self._patience = patience
         self._num_waves = 0
         self._waves: dict[Connection, Wave] = {}
         self._asked: dict[Connection, Message] = {}
-        self._reassured = time.monotonic()
+        self._heard = dict.fromkeys(connections, 0.0)
 
     def serve(self) -> None:
         """Answer until a trainer closes its end, raising EOFError or OSError then."""
         while True:
             busy = self._waves.keys() | self._asked.keys()
             free = [each for each in self._connections if each not in busy]
-            ready = wait(free, timeout=0 if self._waves else PATIENCE_SECONDS) if free else []
+            ready = wait(free, timeout=0 if self._waves else self._patience) if free else []
             for connection in free:
                 if connection in ready:
                     self._take(connection)
             if self._waves:
                 self._step()
-            if self._asked and time.monotonic() > self._reassured + PATIENCE_SECONDS:
-                self._reassured = time.monotonic()
-                for connection in self._asked:
-                    _send(connection, {"waits": True})
+            for connection in [*self._waves, *self._asked]:
+                if time.monotonic() > self._heard[connection] + self._patience:
+                    self._tell(connection, {"waits": True})
+
+    def _tell(self, connection: Connection, message: Message) -> None:
+        self._heard[connection] = time.monotonic()
+        _send(connection, message)
 
     def _take(self, connection: Connection) -> None:
         message = _receive(connection)
+        self._heard[connection] = time.monotonic()
         if message["op"] == "generate":
             self._begin(connection, message)
             return
@@ -159,7 +165,7 @@ class Server:
         for connection, wave in self._waves.items():
             mine = [output for output in outputs if output.request_id in wave.places]
             if mine:
-                _send(connection, _tokens(wave, mine))
+                self._tell(connection, _tokens(wave, mine))
                 told.append((connection, wave, mine))
         for connection, wave, mine in told:
             self._end_requests(connection, wave, mine)
@@ -291,7 +297,7 @@ def main() -> None:
             return
         _send(starter, {})
         joined = [listener.accept() for _ in range(others)] if listener else []
-        Server([starter, *joined], engine).serve()
+        Server([starter, *joined], engine, message["patience"]).serve()
     except (EOFError, ConnectionError):
         pass  # the trainer is done
 
