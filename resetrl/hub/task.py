@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resetrl.errors import DataError
+from resetrl.errors import DataError, list_names
 from resetrl.types import Problem, Purpose
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ class Hub:
         )
 
     def data_folder(self) -> Path | None:
-        """The folder with the files; raises DataError if it does not exist."""
+        """The folder with the files; raises DataError if it is not there."""
+        from resetrl.hub.manifest import shipped_names
+
         if not self.folder:
             return None
         folder = Path(self.folder)
@@ -103,6 +105,12 @@ class Hub:
             raise DataError(
                 f"task {self.label}: folder {folder.absolute()} does not exist: give task.folder, "
                 "or leave it out to read the hub"
+            )
+        others = [name for name in shipped_names() if (folder / name).is_dir()]
+        if others and not mine.is_dir():
+            raise DataError(
+                f"task {self.label}: folder {folder.absolute()} has folders of other data sets "
+                f"({list_names(others)}) but none named {self.label}: put the files there"
             )
         return mine if mine.is_dir() else folder
 

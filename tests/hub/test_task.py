@@ -193,6 +193,12 @@ def test_a_folder_without_the_split_is_named(tmp_path: Path) -> None:
         Hub("gsm8k", "/nowhere").problems("eval")
 
 
+def test_a_folder_of_other_data_sets_is_not_read_for_this_one(tmp_path: Path) -> None:
+    (tmp_path / "gsm8k").mkdir()
+    with pytest.raises(DataError, match=r"other data sets \(gsm8k\) but none named math_level5"):
+        Hub(manifest="math_level5", folder=str(tmp_path)).data_folder()
+
+
 def test_a_data_set_of_ones_own_is_one_file(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         "hub: me/mine\nsplits: {train: train}\nwhere: {kind: [sum]}\nquestion: q\nanswer: a.text\n"
