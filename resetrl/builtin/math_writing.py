@@ -128,6 +128,7 @@ _REWRITTEN: tuple[tuple[re.Pattern[str], str | Callable[[Match], str]], ...] = (
     (re.compile(r"(?<=[\d} ])(?:[cmk]m|ft|in)\^(?:[23]|\{[23]\})$"), ""),
     (re.compile(r"^\\(?:underline|boldsymbol|bm)\{([^{}]*)\}$"), r"\1"),
     (re.compile(r"\\varnothing"), r"\\emptyset"),
+    (re.compile(r"^([-+\d., /]+?) *= *([a-df-hj-zA-Z])$"), r"\2=\1"),  # but the constants e and i
     (re.compile(r"\\langle"), "("),
     (re.compile(r"\\rangle"), ")"),
     (re.compile(r"\\lg(?![a-z])"), r"\\log_{10}"),
