@@ -52,6 +52,7 @@ def run(rank, folder):
     if rank == 0:
         Path(folder, "report.json").write_text(json.dumps(report))
     torch.distributed.destroy_process_group()
+    os._exit(0)  # torch's threads may abort a process that ends in order
 
 
 def of_stage(stage, rank, folder):

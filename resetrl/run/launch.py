@@ -6,6 +6,7 @@ them (SLURM, several machines) start them elsewhere and say so in the environmen
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import json
 import os
@@ -235,10 +236,16 @@ def _rank_main(
         _leave(1)
     if index == 0:
         Path(folder, "value").write_text(json.dumps(value), encoding="utf-8")
+    atexit._run_exitfuncs()
+    _leave(0)
 
 
 def _leave(status: int) -> NoReturn:
-    """End this process without its destructors, which may wait for ranks that are gone."""
+    """End this process without its destructors.
+
+    They may wait for ranks that are gone, and at times torch's threads abort a process that has
+    done its work ("terminate called without an active exception").
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
