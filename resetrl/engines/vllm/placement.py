@@ -58,7 +58,7 @@ def place(options: Vllm, installation: Installation, ranks: Ranks, device: str) 
     if options.devices:
         learners = set(range(len(here)) if len(here) > 1 else [gpu]) if is_shared else set()
         return _on_devices(options, here, mine, learners)
-    if len(here) == 1 and parallel > 1:
+    if len(here) == 1 and parallel > 1:  # on GPUs besides the learner's, which vLLM numbers itself
         return Placement(here)
     if len(here) == 1:
         return Placement(here, (gpu,) if is_shared else (), on_learner=is_shared)

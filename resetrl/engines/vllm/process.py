@@ -108,11 +108,10 @@ class WorkerChannel:
         """End a worker that hangs, if it is this process's own."""
 
     def _died(self) -> EngineError:
-        return EngineError(
-            f"the vLLM process {self._end()}: look into its log {self._log}{self._last_words()}"
-        )
+        how, words = self._how_it_ended(), self._last_words()
+        return EngineError(f"the vLLM process {how}: look into its log {self._log}{words}")
 
-    def _end(self) -> str:
+    def _how_it_ended(self) -> str:
         return "has ended"
 
     def _last_words(self) -> str:
@@ -169,7 +168,7 @@ class WorkerProcess(WorkerChannel):
     def _kill(self) -> None:
         self._process.kill()
 
-    def _end(self) -> str:
+    def _how_it_ended(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_SECONDS)
         code = self._process.returncode
