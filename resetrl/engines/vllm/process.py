@@ -24,7 +24,9 @@ Message = Mapping[str, Any]
 _LOG = "vllm.log"
 _SOCKET = "socket"
 _SOCKET_PATH_LEN = 100
-"""Bytes that the path of a socket may have, on any system."""
+_FOLDER_PATH_LEN = 60
+"""Bytes that the path of a socket may have on any system, and that of a folder for vLLM's, whose
+names have 37."""
 
 _PATIENCE_SECONDS = 10.0
 """How often a worker that is well says so to a rank that waits."""
@@ -130,11 +132,14 @@ class WorkerProcess(WorkerChannel):
 
     def __init__(self, python: str, environment: Mapping[str, str], timeout: float) -> None:
         folder = Path(tempfile.mkdtemp(prefix="resetrl-vllm-"))
+        variables = dict(environment)
+        if len(os.fsencode(folder)) < _FOLDER_PATH_LEN:  # vLLM leaves its own sockets behind
+            variables["VLLM_RPC_BASE_PATH"] = str(folder)
         mine, theirs = socket.socketpair()
         with (folder / _LOG).open("wb") as log:
             self._process = subprocess.Popen(
                 [python, str(REMOTE / "resetrl_vllm_worker.py"), str(theirs.fileno())],
-                env=dict(environment),
+                env=variables,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
